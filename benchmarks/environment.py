@@ -1,0 +1,69 @@
+"""Where a number was measured: hardware, versions, commit, command."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import jax
+
+PACKAGES = ("jax", "jaxlib", "mujoco", "mujoco-mjx", "flax", "optax", "warp-lang", "numpy")
+
+
+def describe() -> dict:
+    """Hardware, versions and commit, for a results file."""
+    return {
+        "device": jax.devices()[0].device_kind,
+        "num_devices": jax.device_count(),
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "commit": _commit(),
+    }
+
+
+def command() -> str:
+    """The command line that runs this, from the repository's root."""
+    script = Path(sys.argv[0]).resolve()
+    root = Path(__file__).resolve().parent.parent
+    name = script.relative_to(root) if script.is_relative_to(root) else script.name
+    return " ".join(["python", str(name), *sys.argv[1:]])
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, MB (10⁶ bytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit checked out, marked if files differ from it; None outside git."""
+    root = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,96 @@
+"""Times the cases of `cases.py`.
+
+    python benchmarks/run.py [-f REGEX] [--json FILE] [--repeats N] [--list]
+
+Compile time stands apart from run time; a call before the first timed one warms up;
+speeds are medians over the repeats. Each case has a process of its own.
+"""
+
+import argparse
+import json
+import multiprocessing
+import re
+import statistics
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import environment
+
+
+def run_case(name: str, repeats: int) -> dict:
+    """Compile, warm up and time one case; runs in a fresh process."""
+    import jax
+
+    from benchmarks.cases import CASES
+
+    (case,) = (case for case in CASES if case.name == name)
+    start = time.perf_counter()
+    program = case.make()
+    prepared = time.perf_counter()
+    compiled = jax.jit(program.function).lower(*program.args).compile()
+    compile_seconds = time.perf_counter() - prepared
+    output = jax.block_until_ready(compiled(*program.args))
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        output = jax.block_until_ready(compiled(*program.args))
+        seconds.append(time.perf_counter() - begin)
+    median = statistics.median(seconds)
+    return {
+        "case": case.name,
+        **case.settings,
+        "control_steps_per_second": program.control_steps / median,
+        "physics_steps_per_second": program.physics_steps / median,
+        "prepare_seconds": prepared - start,
+        "compile_seconds": compile_seconds,
+        "run_seconds": seconds,
+        "peak_memory_mb": environment.peak_memory_mb(),
+        "device_peak_memory_mb": _device_peak_mb(jax.devices()[0]),
+        **(program.check(output) if program.check else {}),
+        **environment.describe(),
+    }
+
+
+def _device_peak_mb(device) -> float | None:
+    """Peak memory of an accelerator, MB; None where the device does not count it."""
+    stats = device.memory_stats()
+    return stats["peak_bytes_in_use"] / 1e6 if stats else None
+
+
+def main() -> int:
+    from benchmarks.cases import CASES
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-f", "--filter", default="", help="regular expression: cases to run")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--repeats", type=int, default=5, help="timed calls per case")
+    parser.add_argument("--list", action="store_true", help="print the cases and stop")
+    args = parser.parse_args()
+    names = [case.name for case in CASES if re.search(args.filter, case.name)]
+    if args.list or not names:
+        print("\n".join(names or [f"no case matches {args.filter!r}; there are:"]))
+        if not names:
+            print("\n".join(case.name for case in CASES))
+        return 0 if names else 2
+    results = []
+    context = multiprocessing.get_context("spawn")
+    for name in names:
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            result = pool.submit(run_case, name, args.repeats).result()
+        results.append(result)
+        for key in ("control_steps_per_second", "physics_steps_per_second"):
+            print(f"{name}.{key} {result[key]:,.0f}")
+        for key in ("compile_seconds", "peak_memory_mb"):
+            print(f"{name}.{key} {result[key]:.1f}", flush=True)
+    if args.json:
+        report = {"command": environment.command(), "results": results}
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Chooses MuJoCo's off-screen renderer; runs before `mujoco` is imported.
+
+MuJoCo reads `MUJOCO_GL` once, at import. On Linux without a display it would pick GLFW,
+which needs a window, so no picture could be made on a server.
+"""
+
+import ctypes
+import ctypes.util
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+
+def installed(library: str) -> bool:
+    """Whether the loader finds a shared library, such as `EGL`."""
+    for name in (ctypes.util.find_library(library), f"lib{library}.so.1"):
+        try:
+            if name and ctypes.CDLL(name):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def choose(
+    environ: Mapping[str, str],
+    platform: str,
+    installed: Callable[[str], bool] = installed,
+) -> str | None:
+    """The value `MUJOCO_GL` should get; None: leave it as it is.
+
+    `disable` where no off-screen library is there: importing MuJoCo would fail with the
+    others, and one can train without pictures. `mjxhand.render` then says what to install.
+    """
+    if environ.get("MUJOCO_GL") or platform != "linux":
+        return None
+    if environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"):
+        return None
+    libraries = {"egl": "EGL", "osmesa": "OSMesa"}
+    return next((gl for gl, name in libraries.items() if installed(name)), "disable")
+
+
+_choice = choose(os.environ, sys.platform)
+if _choice is not None:
+    os.environ["MUJOCO_GL"] = _choice
+
+# Only now may MuJoCo be imported, and here it is for the first time.
+from mjxhand import _quiet  # noqa: E402, F401

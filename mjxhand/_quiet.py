@@ -1,0 +1,18 @@
+"""Keeps what the libraries print at import and start away from every command's answer.
+
+- MJX says on stdout that Warp, an extra here, is absent.
+- XLA warns on stderr at each program that it loads from the compilation cache that
+  `prefer-no-gather` is no feature of the processor: true, and without meaning, since that
+  is a hint to its compiler. Its real errors are Python exceptions as well.
+"""
+
+import contextlib
+import importlib.util
+import io
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when JAX is first imported
+
+if importlib.util.find_spec("warp") is None:
+    with contextlib.redirect_stdout(io.StringIO()):
+        import mujoco.mjx  # noqa: F401

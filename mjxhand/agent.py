@@ -1,0 +1,98 @@
+"""The policy: network, distribution and observation normalisation as one set of pure functions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from brax.training.acme import running_statistics
+from flax import linen as nn
+
+from mjxhand import networks
+from mjxhand.config import Config
+from mjxhand.networks import distributions
+
+# Normalised observations are cut to ± this many standard deviations, as in the showcase.
+MAX_NORMALIZED = 10.0
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A network bound to its action distribution. Holds no parameters."""
+
+    network: nn.Module
+    distribution: distributions.Distribution
+    observation_sizes: dict[str, int]
+    normalize_obs: bool = True
+
+    def init(self, key: jax.Array) -> Any:
+        """Fresh network variables."""
+        obs = {k: jnp.zeros((1, 1, n)) for k, n in self.observation_sizes.items()}
+        carry = self.network.initial_carry(1)
+        return self.network.init(key, carry, obs, jnp.zeros((1, 1), bool))
+
+    def init_stats(self) -> Any:
+        """Running statistics before any observation: mean 0, deviation 1."""
+        return strong(
+            running_statistics.init_state(
+                {k: jnp.zeros(n) for k, n in self.observation_sizes.items()}
+            )
+        )
+
+    def initial_carry(self, batch: int) -> Any:
+        """Recurrent state at the start of an episode, `[batch, ...]`."""
+        return self.network.initial_carry(batch)
+
+    def normalize(self, obs: dict[str, jax.Array], stats: Any) -> dict[str, jax.Array]:
+        """Observations as the network sees them; same shapes."""
+        if not self.normalize_obs:
+            return obs
+        return running_statistics.normalize(obs, stats, max_abs_value=MAX_NORMALIZED)
+
+    def apply(self, params: Any, carry: Any, obs: dict[str, jax.Array], began: Any):
+        """Run over normalised `obs` [T, B, ...] → (carry, Output)."""
+        return self.network.apply(params, carry, obs, began)
+
+    def act(
+        self,
+        params: Any,
+        stats: Any,
+        carry: Any,
+        obs: dict[str, jax.Array],
+        began: jax.Array,
+    ):
+        """One step on raw `obs` [B, ...], `began` [B] → (carry, Output without the time axis)."""
+        normalized = self.normalize(obs, stats)
+        one = jax.tree.map(lambda x: x[None], normalized)
+        carry, out = self.network.apply(params, carry, one, began[None])
+        return carry, jax.tree.map(lambda x: x[0], out)
+
+
+def build(config: Config, observation_sizes: dict[str, int], num_actuators: int):
+    """Agent for a config and the environment's sizes."""
+    name = config.network.distribution
+    if name == "auto":
+        discrete = config.env.actions == "discrete"
+        name = "multi_categorical" if discrete else "tanh_normal"
+    distribution = distributions.make(name, num_actuators, config.env.bins)
+    network = networks.build(
+        config.network, observation_sizes, distribution.num_outputs
+    )
+    return Agent(
+        network, distribution, dict(observation_sizes), config.ppo.normalize_obs
+    )
+
+
+def strong(tree: Any) -> Any:
+    """`tree` with every leaf an array of strong type.
+
+    A Python number inside a carry is weakly typed; the first update makes it strong, and the
+    second call compiles everything again.
+    """
+
+    def leaf(x):
+        if isinstance(x, int):
+            return jnp.asarray(x, jnp.uint32)
+        return jnp.asarray(x, jnp.asarray(x).dtype)
+
+    return jax.tree.map(leaf, tree)

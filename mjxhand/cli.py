@@ -1,0 +1,214 @@
+"""The command lines: their options, their presets, their way to fail in one line."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import jax
+import tyro
+
+from mjxhand import presets, runs
+from mjxhand.arguments import build, option_types, split, suggest, value_of
+from mjxhand.checkpoint import CheckpointError
+from mjxhand.config import Config, ConfigError, Impl
+from mjxhand.runs import read_config as read_config
+
+T = TypeVar("T")
+PRESET_NAMES = ", ".join(presets.PRESETS)
+Dir = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+Preset = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Where to train and for how long."""
+
+    preset: Preset = ""
+    """smoke, laptop, fpn or baseline; by default laptop on a CPU, fpn on an accelerator."""
+    out: str = "runs/<preset>"
+    """Folder of the run; must be new or empty."""
+    resume: str | None = None
+    """Folder of a run to continue from its newest whole checkpoint; its own configuration is used."""
+    until_seconds: float | None = None
+    """Stop cleanly, with a checkpoint, after about this long."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Measure a trained policy on fresh episodes."""
+
+    dir: Dir
+    """Folder of the run."""
+    episodes: int = 256
+    """Whole episodes to play."""
+    seed: int = 0
+    """Seed of start states, goals and sampled actions."""
+    json: str | None = None
+    """File to write the result to."""
+    deterministic: bool = False
+    """Take the most likely action instead of sampling."""
+    impl: Impl | None = None
+    """Physics back end, whatever the policy was trained on; by default the run's own."""
+    step: int | None = None
+    """Update whose checkpoint to load; by default the newest whole one."""
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """Film a trained policy."""
+
+    dir: Dir
+    """Folder of the run."""
+    out: str | None = None
+    """File to write, .mp4 or .gif; by default DIR/film.mp4."""
+    seed: int = 0
+    """Seed of the start state and the goals."""
+    seconds: float = 20.0
+    """Simulated time to film."""
+    camera: str | None = None
+    """Name of a camera of the scene; by default the first."""
+    width: int = 640
+    """Width of the picture, pixels; even."""
+    height: int = 480
+    """Height of the picture, pixels; even."""
+    fps: int = 25
+    """Frames per second; simulated time runs at its true speed."""
+    deterministic: bool = False
+    """Take the most likely action instead of sampling."""
+    impl: Impl | None = None
+    """Physics back end that the policy acts in; by default the run's own."""
+    step: int | None = None
+    """Update whose checkpoint to load; by default the newest whole one."""
+
+
+@dataclass(frozen=True)
+class _Config(Config):
+    """A whole run."""
+
+    preset: Annotated[str, tyro.conf.Suppress] = ""
+    """On the command line a preset is a word, not an option."""
+
+
+@dataclass(frozen=True)
+class _Train:
+    options: Annotated[TrainOptions, tyro.conf.arg(name="")]
+    config: Annotated[_Config, tyro.conf.arg(name="")]
+
+
+def parse_config(
+    argv: Sequence[str], prog: str = "python -m mjxhand.train"
+) -> tuple[Config, TrainOptions]:
+    """Configuration and options of a training run.
+
+    Raises:
+        ConfigError: one line: what was wrong, what to do.
+    """
+    options = option_types(_Train)
+    del options["--preset"]
+    if any(a.partition("=")[0] == "--preset" for a in argv):
+        raise ConfigError(f"a preset is given as a word, such as: {prog} smoke")
+    args, words = split(argv, options)
+    if len(words) > 1:
+        raise ConfigError(f"one preset at a time, not {' and '.join(words)}")
+    resume = value_of("--resume", args)
+    name = words[0] if words else None if resume else presets.default_preset()
+    if name is not None and name not in presets.PRESETS:
+        hint = suggest(name, presets.PRESETS) or f": choose {PRESET_NAMES}"
+        raise ConfigError(f"unknown preset {name!r}{hint}")
+    base = read_config(resume) if resume else presets.PRESETS[name or ""]
+    if resume and name not in (None, base.preset):
+        raise ConfigError(
+            f"{resume} was started from preset {base.preset}, not {name}: leave it out"
+        )
+    out = resume or f"runs/{base.preset}"
+    start = _Train(
+        TrainOptions(preset=base.preset, out=out, resume=resume), _Config(**vars(base))
+    )
+    parsed = build(_Train, args, prog, start)
+    config = Config(**vars(parsed.config))
+    if resume:
+        runs.check_resumed(base, config)
+        if parsed.options.out != resume:
+            raise ConfigError("--resume continues in its own folder: leave out --out")
+    if (
+        parsed.options.until_seconds is not None
+        and not parsed.options.until_seconds > 0
+    ):
+        raise ConfigError(
+            f"--until-seconds is {parsed.options.until_seconds:g}: give a positive time"
+        )
+    return config, parsed.options
+
+
+def prepare_out(options: TrainOptions, config: Config) -> Path:
+    """The run's folder, with its `config.json` written. See `runs.prepare`."""
+    return runs.prepare(options.out, config, resume=options.resume is not None)
+
+
+def parse_dir(cls: type[T], argv: Sequence[str], prog: str) -> T:
+    """Options of a command on one run folder: a dataclass whose first field is `dir: Dir`.
+
+    Raises:
+        ConfigError: one line: what was wrong, what to do.
+    """
+    args, words = split(argv, option_types(cls))
+    if len(words) != 1 and not {"-h", "--help"} & set(args):
+        problem = (
+            f"one folder at a time, not {len(words)}" if words else "no run folder"
+        )
+        raise ConfigError(f"{problem}: {prog} DIR")
+    return build(cls, [*args, *words], prog)
+
+
+def parse_evaluate(argv: Sequence[str]) -> EvaluateOptions:
+    """Options of `python -m mjxhand.evaluate`."""
+    options = parse_dir(EvaluateOptions, argv, "python -m mjxhand.evaluate")
+    if options.episodes < 1:
+        raise ConfigError(f"--episodes is {options.episodes}: give at least 1")
+    return options
+
+
+def parse_render(argv: Sequence[str]) -> RenderOptions:
+    """Options of `python -m mjxhand.render`."""
+    options = parse_dir(RenderOptions, argv, "python -m mjxhand.render")
+    for name in ("width", "height", "fps", "seconds"):
+        if not getattr(options, name) > 0:
+            raise ConfigError(f"--{name} is {getattr(options, name)}: must be positive")
+    if options.width % 2 or options.height % 2:
+        raise ConfigError(
+            f"a film of {options.width} x {options.height} pixels cannot be coded: "
+            "--width and --height must be even"
+        )
+    return options
+
+
+def keep_compiled_programs() -> None:
+    """Keep compiled programs between commands, unless the user chose a place or none."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache / "mjxhand" / "jax"))
+
+
+def main_guard(main: Callable[..., int]) -> Callable[..., int]:
+    """For every command: programs are kept; errors meant for users become one line on
+    stderr and exit code 2; Ctrl-C becomes 130."""
+
+    @functools.wraps(main)
+    def guarded(*args: Any, **kwargs: Any) -> int:
+        try:
+            keep_compiled_programs()
+            return main(*args, **kwargs)
+        except (ConfigError, CheckpointError) as error:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+
+    return guarded

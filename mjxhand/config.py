@@ -1,0 +1,216 @@
+"""Every hyper-parameter, once: nested frozen dataclasses, the presets, the cross-checks.
+
+The docstring under a field is its `--help` text; a run saves its Config as `config.json`.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Impl = Literal["auto", "jax", "warp", "native"]
+Control = Literal["absolute", "relative_to_target", "relative_to_measured"]
+
+
+class ConfigError(ValueError):
+    """A setting that cannot work. The message is one line: what is wrong, what to do."""
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """The MuJoCo model: hand, cube, solver."""
+
+    cube_edge: float = 0.05
+    """Edge of the cube, metres."""
+    cube_density: float = 567.0
+    """Density of the cube, kg/m³ (567 at 50 mm gives 70.9 g)."""
+    start_pose: Literal["published", "cupped"] = "published"
+    """Posture of the hand when an episode starts: the published one, or a more cupped one."""
+    timestep: float = 0.008
+    """Physics step, seconds."""
+    iterations: int = 4
+    """Most Newton iterations of the constraint solver per physics step."""
+    ls_iterations: int = 8
+    """Most line-search iterations per Newton iteration."""
+    integrator: Literal["euler", "implicitfast"] = "implicitfast"
+    """Integrator of the physics step."""
+    max_contact_points: int = 24
+    """Contact slots that MJX (`jax`) keeps per physics step, deepest first."""
+
+
+@dataclass(frozen=True)
+class PhysicsConfig:
+    """Which simulator steps the model."""
+
+    impl: Impl = "auto"
+    """`jax` (MJX), `warp` (MJX on NVIDIA), `native` (C MuJoCo threads); `auto`: native on a CPU, jax on an accelerator."""
+    substeps: int = 10
+    """Physics steps per control step (10 of 8 ms: 12.5 Hz)."""
+    threads: int = 0
+    """Threads of the native back end; 0: one per core."""
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """Weights of the reward terms; reward = progress + success - drop - time - force."""
+
+    time: float = 0.01
+    """Cost of every control step."""
+    progress: float = 1.0
+    """Per radian by which the cube came nearer to the goal orientation."""
+    drop: float = 20.0
+    """Cost of dropping the cube."""
+    success: float = 5.0
+    """Bonus for reaching a goal."""
+    force: float = 0.001
+    """Cost per (N·m)² of actuator force, summed over the 18 finger and thumb actuators."""
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """The task, its goals, its control."""
+
+    task: str = "reorient"
+    """Name of the task."""
+    actions: Literal["discrete", "continuous"] = "discrete"
+    """`discrete`: `bins` levels per actuator; `continuous`: numbers in [-1, 1]."""
+    bins: int = 11
+    """Levels per actuator, evenly from -1 to 1."""
+    control: Control = "relative_to_target"
+    """What an action moves: `absolute` sets the servo target in its range; `relative_to_target` moves the last
+    target; `relative_to_measured` moves the joint's measured angle (the showcase; cannot hold a load)."""
+    relative_step: float = 0.25
+    """Largest move of a relative action, in half control ranges (1.0 in the showcase)."""
+    goal_seconds: float = 8.0
+    """Time allowed per goal, seconds."""
+    max_goals: int = 50
+    """Goals after which an episode is complete."""
+    threshold: float = 0.4
+    """A goal is reached below this geodesic distance, radians."""
+    goal_angle_max: float = math.pi
+    """Farthest new goal from the present orientation, radians; π: uniform on SO(3) (the full task)."""
+    goal_axis: Literal["any", "z"] = "any"
+    """Axis of the rotation that leads to a goal: any, or the vertical one only."""
+    goal_encoding: Literal["absolute", "relative"] = "absolute"
+    """Goal stream: the target orientation (showcase) or the rotation still to be made."""
+    pool_size: int = 1024
+    """Settled states that resets draw from."""
+    settle_seconds: float = 0.64
+    """Time the cube is given to settle in the held hand, seconds."""
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    """Reward weights."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The brain."""
+
+    name: Literal["fpn", "baseline"] = "fpn"
+    """`fpn`: the frontoparietal network; `baseline`: dense 1024 and LSTM 512 with a separate critic."""
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
+    """Recurrent cell (of PMC in the FPN)."""
+    units_scale: float = 1.0
+    """Scale of every area's number of units (1: full size)."""
+    distribution: Literal["auto", "multi_categorical", "tanh_normal", "beta"] = "auto"
+    """Policy distribution; `auto`: multi-categorical for discrete actions, tanh-normal for continuous ones."""
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), recurrent."""
+
+    num_envs: int = 8192
+    """Environments, over all devices."""
+    unroll_length: int = 32
+    """Control steps per environment and update, T."""
+    chunk_length: int = 16
+    """Steps of truncated backpropagation through time, L; divides T."""
+    num_epochs: int = 4
+    """Passes over the experience of an update."""
+    num_minibatches: int = 8
+    """Minibatches per epoch; divides the environments of a device."""
+    learning_rate: float = 3e-4
+    """Adam's step size at the start."""
+    gamma: float = 0.998
+    """Discount per control step."""
+    lam: float = 0.95
+    """λ of the generalised advantage estimate."""
+    clip: float = 0.2
+    """Clip range ε of the probability ratio."""
+    value_clip: float | None = None
+    """Clip range of the value update; off by default."""
+    value_weight: float = 0.5
+    """Weight of the squared value error."""
+    entropy_weight: float = 0.001
+    """Weight of the policy's entropy (mean over actuators)."""
+    max_grad_norm: float = 0.5
+    """Global norm to which gradients are clipped."""
+    target_kl: float | None = None
+    """If set, the learning rate follows the KL divergence: down by 1.5 above twice it, up by 1.5 below half of it."""
+    normalize_obs: bool = True
+    """Normalise observations by their running mean and variance."""
+    normalize_reward: bool = True
+    """Divide rewards by the running standard deviation of the discounted return."""
+
+
+@dataclass(frozen=True)
+class CurriculumConfig:
+    """Goal distance that grows with success, up to `env.goal_angle_max`."""
+
+    enabled: bool = False
+    """Whether goals start near the present orientation."""
+    start: float = 0.9
+    """Farthest goal at the start, radians."""
+    growth: float = 1.1
+    """Factor by which the farthest goal grows."""
+    goals: float = 1.5
+    """Goals per episode, over the last `episodes`, at which it grows."""
+    episodes: int = 400
+    """Episodes averaged."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    preset: str = "fpn"
+    """Preset this configuration started from."""
+    scene: SceneConfig = field(default_factory=SceneConfig)
+    """Hand, cube, solver."""
+    physics: PhysicsConfig = field(default_factory=PhysicsConfig)
+    """Simulator."""
+    env: EnvConfig = field(default_factory=EnvConfig)
+    """Task."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """Brain."""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    """Learner."""
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    """Curriculum of goal distances."""
+    seed: int = 0
+    """Seed of everything random."""
+    total_steps: int = 590_000_000
+    """Control steps to train for, over all environments (5.9e8: 1.5 simulated years)."""
+    checkpoint_updates: int = 50
+    """Updates between checkpoints."""
+    pool_updates: int = 50
+    """Updates between refreshes of the pool of settled states."""
+    evaluate_episodes: int = 256
+    """Episodes of the evaluation that ends a run, before and after training; 0: none."""
+    film: bool = True
+    """Whether a run ends with a film of the trained policy."""
+
+    @property
+    def steps_per_update(self) -> int:
+        """Control steps gathered per update, T · N."""
+        return self.ppo.unroll_length * self.ppo.num_envs
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the run: the fewest that gather `total_steps`."""
+        return -(-self.total_steps // self.steps_per_update)
+
+    @property
+    def control_seconds(self) -> float:
+        """Duration of a control step, seconds."""
+        return self.scene.timestep * self.physics.substeps

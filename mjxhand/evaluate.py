@@ -1,0 +1,307 @@
+"""`python -m mjxhand.evaluate DIR`: how many goals a trained policy chains, on any back end.
+
+Every environment plays one whole episode and every episode counts: none is cut by a horizon, none
+is left out for being long.
+"""
+
+import dataclasses
+import json
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mjxhand import agent as agent_module
+from mjxhand import cli
+from mjxhand.agent import Agent
+from mjxhand.checkpoint import Checkpoints
+from mjxhand.config import Config
+from mjxhand.env import Env, EnvParams, State
+from mjxhand.rollout import where
+from mjxhand.sharding import Program, make_mesh
+
+# Control steps between two looks at whether every episode has ended.
+BLOCK = 100
+# The pool that evaluation resets from is made from its own seed, never a training one.
+POOL_SEED = 1_000_003
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A network, its weights and the statistics that normalise what it sees."""
+
+    config: Config
+    agent: Agent
+    params: Any
+    stats: Any
+    update: int
+
+
+@chex.dataclass(frozen=True)
+class Tally:
+    """What is counted of each environment's one episode; all `[N]`."""
+
+    over: jax.Array  # bool
+    goals: jax.Array
+    goal_time: jax.Array  # control steps spent on goals that were reached
+    length: jax.Array  # control steps
+    reward: jax.Array  # sum of rewards
+    dropped: jax.Array
+    timed_out: jax.Array
+    complete: jax.Array
+    invalid: jax.Array
+
+
+def load_policy(run: str | Path, step: int | None = None) -> Policy:
+    """Policy of a run folder's newest whole checkpoint (or of update `step`).
+
+    Raises:
+        ConfigError, CheckpointError: no run there, or nothing whole to load.
+    """
+    config = cli.read_config(run)
+    # Sizes come from the scene alone: the back end is not needed to load a network.
+    native = dataclasses.replace(config.physics, impl="native")
+    env = Env(dataclasses.replace(config, physics=native))
+    agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
+    program = Program(config, env, agent, make_mesh(jax.devices()[:1]))
+    target = jax.eval_shape(program.init_learner, config.seed)
+    target = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=program.replicated),
+        target,
+    )
+    update, learner = Checkpoints(run).restore_learner(target, step=step)
+    return Policy(config, agent, learner.params, learner.obs_stats, update)
+
+
+def untrained(policy: Policy) -> Policy:
+    """The same network before any training: fresh weights, no statistics."""
+    key = jax.random.PRNGKey(policy.config.seed)
+    return dataclasses.replace(
+        policy, params=policy.agent.init(key), stats=policy.agent.init_stats(), update=0
+    )
+
+
+def make_env(config: Config, **env_changes: Any) -> Env:
+    """The environment a run was trained on; `impl=` or any field of EnvConfig changes it."""
+    impl = env_changes.pop("impl", None)
+    if impl is not None:
+        physics = dataclasses.replace(config.physics, impl=impl)
+        config = dataclasses.replace(config, physics=physics)
+    env = dataclasses.replace(config.env, **env_changes)
+    return Env(dataclasses.replace(config, env=env))
+
+
+class Evaluator:
+    """Plays whole episodes of a task; compiled once for any weights, seed and goal distance.
+
+    Every environment plays one episode that counts. The first environment's steps are kept
+    for films.
+    """
+
+    def __init__(self, env: Env, agent: Agent, episodes: int, deterministic: bool = False):
+        self.env = env
+        self.agent = agent
+        self.episodes = episodes
+        self.deterministic = deterministic
+        self._start = jax.jit(self._begin)
+        self._block = jax.jit(self._play)
+
+    def __call__(
+        self,
+        policy: Policy,
+        *,
+        seed: int = 0,
+        goal_angle_max: float | None = None,
+    ) -> dict[str, Any]:
+        """Play until every episode has ended, and summarise.
+
+        The same seed gives the same start states and first goals whatever the policy or back end.
+
+        Args:
+            goal_angle_max: farthest goal, rad; the task's own by default, π for the full task.
+
+        Returns:
+            JSON-ready summary: `goals` (mean, sd, ci95, histogram), `seconds_per_goal`,
+            `drop_rate`, `time_out_rate`, `complete_rate`, `invalid_rate`, and how it was made.
+        """
+        env = self.env
+        if goal_angle_max is None:
+            goal_angle_max = env.config.env.goal_angle_max
+        tally = None
+        for tally, _ in self._blocks(policy, seed, goal_angle_max):
+            if bool(jnp.all(tally.over)):
+                break
+        return _summary(self, policy, jax.device_get(tally), seed, goal_angle_max)
+
+    def record(
+        self, policy: Policy, *, seed: int = 0, steps: int
+    ) -> dict[str, np.ndarray]:
+        """What a film of the first environment needs, for `steps` control steps.
+
+        Returns:
+            Arrays `[T, ...]`: of each control step the state it starts from (`qpos`, `qvel`,
+            `goal`, `goals`, `goal_step`, `episode_step`, `angle`, `began`), the servo targets it
+            holds (`target`) and what came of it (`success`, `dropped`, `ended`).
+        """
+        limit = self.env.config.env.goal_angle_max
+        kept, count = [], 0
+        for _, frames in self._blocks(policy, seed, limit):
+            kept.append(jax.device_get(frames))
+            count += BLOCK
+            if count >= steps:
+                break
+        return {k: np.concatenate([f[k] for f in kept])[:steps] for k in kept[0]}
+
+    def _blocks(self, policy: Policy, seed: int, goal_angle_max: float):
+        """Yields the tally and the first environment's frames after each block."""
+        params = self.env.make_params(POOL_SEED + seed)
+        params = params.replace(goal_angle_max=np.float32(goal_angle_max))
+        carry = self._start(jax.random.PRNGKey(seed), params)
+        longest = self.env.goal_steps * self.env.config.env.max_goals
+        for _ in range(-(-longest // BLOCK)):
+            carry, frames = self._block(policy.params, policy.stats, params, carry)
+            yield carry[-1], frames
+
+    def _begin(self, key: jax.Array, params: EnvParams):
+        keys = jax.random.split(key, self.episodes + 1)
+        state = jax.vmap(self.env.reset, in_axes=(0, None))(keys[1:], params)
+        zeros = jnp.zeros(self.episodes)
+        names = [f.name for f in dataclasses.fields(Tally) if f.name != "over"]
+        tally = Tally(over=zeros > 0, **{name: zeros for name in names})
+        memory = self.agent.initial_carry(self.episodes)
+        return state, memory, zeros == 0, keys[0], tally
+
+    def _play(self, weights, stats, params: EnvParams, carry):
+        """BLOCK control steps of every environment."""
+
+        def step(carry, _):
+            state, memory, began, key, tally = carry
+            key, key_action, key_reset = jax.random.split(key, 3)
+            memory, out = self.agent.act(weights, stats, memory, state.obs, began)
+            if self.deterministic:
+                action = self.agent.distribution.mode(out.logits)
+            else:
+                action = self.agent.distribution.sample(out.logits, key_action)
+            after = jax.vmap(self.env.step, in_axes=(0, 0, None))(state, action, params)
+            ended = after.terminated | after.truncated
+            tally = _count(tally, state, after, ended)
+            frame = jax.tree.map(lambda x: x[0], _frame(state, began, after, ended))
+            # Episodes after the first keep the batch and the film going; they do not count.
+            keys = jax.random.split(key_reset, self.episodes)
+            fresh = jax.vmap(self.env.reset, in_axes=(0, None))(keys, params)
+            return (where(ended, fresh, after), memory, ended, key, tally), frame
+
+        return jax.lax.scan(step, carry, None, length=BLOCK)
+
+
+def _frame(before: State, began, after: State, ended) -> dict[str, jax.Array]:
+    return {
+        "qpos": before.physics.qpos,
+        "qvel": before.physics.qvel,
+        "goal": before.goal,
+        "goals": before.goals,
+        "goal_step": before.goal_step,
+        "episode_step": before.episode_step,
+        "angle": before.angle,
+        "began": began,
+        "target": after.target,
+        "success": after.metrics["success"] > 0,
+        "dropped": after.metrics["dropped"] > 0,
+        "ended": ended,
+    }
+
+
+def _count(tally: Tally, before: State, after: State, ended: jax.Array) -> Tally:
+    live = ~tally.over
+    m = after.metrics
+    gained = m["success"] * live
+
+    def at_end(name):
+        return getattr(tally, name) + m[name] * (live & ended)
+
+    return Tally(
+        over=tally.over | ended,
+        goals=tally.goals + gained,
+        goal_time=tally.goal_time + gained * (before.goal_step + 1),
+        length=tally.length + live,
+        reward=tally.reward + after.reward * live,
+        dropped=at_end("dropped"),
+        timed_out=at_end("timed_out"),
+        complete=at_end("complete"),
+        invalid=at_end("invalid"),
+    )
+
+
+def _summary(
+    played: Evaluator, policy: Policy, tally: Tally, seed: int, goal_angle_max: float
+) -> dict[str, Any]:
+    env, episodes = played.env, played.episodes
+    dt = env.config.control_seconds
+    goals = np.asarray(tally.goals)
+    total = float(goals.sum())
+    sd = float(goals.std(ddof=1)) if episodes > 1 else 0.0
+    values, counts = np.unique(goals.astype(int), return_counts=True)
+    cfg = dataclasses.replace(env.config.env, goal_angle_max=goal_angle_max)
+    return {
+        "task": type(env.task)(cfg).label,
+        "episodes": episodes,
+        "unfinished": int((~np.asarray(tally.over)).sum()),
+        "goals": {
+            "mean": float(goals.mean()),
+            "sd": sd,
+            # Normal approximation of the 95 % interval of the mean.
+            "ci95": 1.96 * sd / math.sqrt(episodes),
+            "median": float(np.median(goals)),
+            "max": int(goals.max()),
+            "histogram": {int(v): int(c) for v, c in zip(values, counts, strict=True)},
+        },
+        "seconds_per_goal": dt * float(tally.goal_time.sum()) / total if total else None,
+        "drop_rate": float(tally.dropped.mean()),
+        "time_out_rate": float(tally.timed_out.mean()),
+        "complete_rate": float(tally.complete.mean()),
+        "invalid_rate": float(tally.invalid.mean()),
+        "episode_seconds": dt * float(tally.length.mean()),
+        "return": float(tally.reward.mean()),
+        "update": policy.update,
+        "seed": seed,
+        "deterministic": played.deterministic,
+        "impl": env.physics.impl,
+        "threshold": env.config.env.threshold,
+        "goal_angle_max": float(goal_angle_max),
+    }
+
+
+def sentence(result: dict[str, Any]) -> str:
+    """One line for a person."""
+    goals = result["goals"]
+    per_goal = result["seconds_per_goal"]
+    pace = f"{per_goal:.1f} s per goal" if per_goal else "no goal reached"
+    return (
+        f"{goals['mean']:.2f} ± {goals['ci95']:.2f} goals per episode "
+        f"(median {goals['median']:g}, most {goals['max']}), {pace}, "
+        f"dropped in {100 * result['drop_rate']:.1f} % of {result['episodes']} episodes"
+    )
+
+
+@cli.main_guard
+def main(argv: list[str] | None = None) -> int:
+    """Command line of `python -m mjxhand.evaluate`."""
+    options = cli.parse_evaluate(sys.argv[1:] if argv is None else argv)
+    policy = load_policy(options.dir, options.step)
+    env = make_env(policy.config, impl=options.impl)
+    play = Evaluator(env, policy.agent, options.episodes, options.deterministic)
+    result = play(policy, seed=options.seed)
+    print(f"{result['task']}, {result['impl']} physics\n{sentence(result)}")
+    if options.json:
+        Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,265 @@
+"""One control step of the hand and cube, on any of three back ends.
+
+`jax`: MJX, on CPU, GPU or TPU. `warp`: MJX's Warp implementation, on NVIDIA (and on a
+CPU, for tests). `native`: C MuJoCo in threads, called from the compiled program. All
+three step the same small state, so a policy moves freely between them.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+
+from mjxhand.config import ConfigError, PhysicsConfig
+from mjxhand.native import ThreadedStepper
+from mjxhand.scene import CUBE_START, Scene
+
+Array = jax.Array | np.ndarray
+
+
+@chex.dataclass(frozen=True)
+class PhysicsState:
+    """State of one environment's physics (no batch axis; `vmap` adds it)."""
+
+    qpos: Array  # f32[31] m, rad, quaternion; hand then cube
+    qvel: Array  # f32[30] m/s, rad/s
+    qacc_warmstart: Array  # f32[30] where the constraint solver starts
+    sensordata: Array  # f32[S] as of the last physics step, see Scene.sensors
+
+
+@dataclasses.dataclass(frozen=True)
+class Physics:
+    """A back end; `impl` is the resolved name."""
+
+    impl: str
+    step: Callable[[PhysicsState, Array], PhysicsState]
+    """(state, ctrl f32[20]) → state one control step later, ctrl held. Works under jit,
+    vmap, scan and shard_map."""
+
+
+def make_physics(scene: Scene, cfg: PhysicsConfig = PhysicsConfig()) -> Physics:
+    """The back end that `cfg` names; `auto` is native on a CPU, else jax.
+
+    Raises:
+      ConfigError: if `warp` is asked for and not installed, or a number makes no sense.
+    """
+    if cfg.substeps < 1:
+        raise ConfigError(f"physics.substeps is {cfg.substeps}: it must be at least 1")
+    if cfg.threads < 0:
+        raise ConfigError(f"physics.threads is {cfg.threads}: it must be 0 or more")
+    impl = cfg.impl
+    if impl == "auto":
+        impl = "native" if jax.default_backend() == "cpu" else "jax"
+    make = {"native": _native_step, "jax": _jax_step, "warp": _warp_step}
+    if impl not in make:
+        raise ConfigError(f"physics.impl is {impl!r}: choose one of auto, {', '.join(make)}")
+    return Physics(impl=impl, step=make[impl](scene.mj_model, cfg))
+
+
+def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig):
+    stepper = ThreadedStepper(model, cfg.substeps, cfg.threads)
+    shapes = tuple(
+        jax.ShapeDtypeStruct((n,), jnp.float32)
+        for n in (model.nq, model.nv, model.nv, model.nsensordata)
+    )
+
+    def on_host(*args: Array) -> tuple[np.ndarray, ...]:
+        after = stepper.step(*(np.asarray(arg) for arg in args))
+        return tuple(x.astype(np.float32) for x in after)
+
+    def step(state: PhysicsState, ctrl: Array) -> PhysicsState:
+        args = (state.qpos, state.qvel, state.qacc_warmstart, ctrl)
+        # broadcast_all: under vmap the host sees the whole batch in one call.
+        after = jax.pure_callback(on_host, shapes, *args, vmap_method="broadcast_all")
+        qpos, qvel, warmstart, sensordata = _vary_like(after, args)
+        return PhysicsState(
+            qpos=qpos, qvel=qvel, qacc_warmstart=warmstart, sensordata=sensordata
+        )
+
+    return step
+
+
+def _vary_like(after: tuple[Array, ...], before: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Mark what a callback returned as differing between devices where its inputs do.
+
+    `shard_map` cannot see through a callback and would take its results for replicated.
+    """
+    axes = frozenset().union(*(jax.typeof(x).vma for x in before))
+    if not axes:
+        return after
+    return tuple(jax.lax.pcast(x, tuple(axes), to="varying") for x in after)
+
+
+def _jax_step(model: mujoco.MjModel, cfg: PhysicsConfig):
+    # Imported here: it takes seconds, and the native back end does not need it.
+    from mujoco import mjx
+
+    loud = _to_host(mjx.put_model(model, impl="jax"))
+    quiet = _to_host(mjx.put_model(_without_sensors(model), impl="jax"))
+    template = _to_host(mjx.make_data(model, impl="jax"))
+
+    def step(state: PhysicsState, ctrl: Array) -> PhysicsState:
+        m, data = _to_device(quiet), _load(_to_device(template), state, ctrl)
+        data, _ = jax.lax.scan(
+            lambda d, _: (mjx.step(m, d), None), data, length=cfg.substeps
+        )
+        # mjx.step leaves positions, contacts and forces of the instant before the last
+        # integration: what mj_step's sensors read.
+        m = _to_device(loud)
+        data = mjx.sensor_acc(m, mjx.sensor_vel(m, mjx.sensor_pos(m, data)))
+        return _unload(data)
+
+    return step
+
+
+WARP_CONTACTS = 48
+"""Contact slots per environment of the Warp back end; a held cube uses a dozen."""
+WARP_CONSTRAINTS = 320
+"""Constraint rows per environment of the Warp back end."""
+
+
+def _warp_step(model: mujoco.MjModel, cfg: PhysicsConfig):
+    try:
+        import warp  # noqa: F401  (only to see whether it is installed)
+    except ImportError as error:
+        raise ConfigError(
+            "physics.impl is 'warp', which is not installed: pip install 'mjxhand[warp]'"
+        ) from error
+    from mujoco import mjx
+
+    loud = mjx.put_model(model, impl="warp")
+    quiet = mjx.put_model(_without_sensors(model), impl="warp")
+    template = mjx.make_data(
+        model, impl="warp", naconmax=WARP_CONTACTS, njmax=WARP_CONSTRAINTS
+    )
+
+    def step(state: PhysicsState, ctrl: Array) -> PhysicsState:
+        data = _load(template, state, ctrl)
+        data, _ = jax.lax.scan(
+            lambda d, _: (mjx.step(quiet, d), None), data, length=cfg.substeps - 1
+        )
+        return _unload(mjx.step(loud, data))
+
+    return step
+
+
+def _load(data, state: PhysicsState, ctrl: Array):
+    return data.replace(
+        qpos=state.qpos,
+        qvel=state.qvel,
+        qacc_warmstart=state.qacc_warmstart,
+        ctrl=ctrl,
+    )
+
+
+def _unload(data) -> PhysicsState:
+    return PhysicsState(
+        qpos=data.qpos,
+        qvel=data.qvel,
+        qacc_warmstart=data.qacc_warmstart,
+        sensordata=data.sensordata,
+    )
+
+
+def _without_sensors(model: mujoco.MjModel) -> mujoco.MjModel:
+    model = copy.copy(model)
+    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR.value
+    return model
+
+
+# Arrays are kept on the host and become constants of whichever program is traced, so
+# that no program is tied to the device on which they were made.
+_to_host = partial(jax.tree.map, np.asarray)
+_to_device = partial(jax.tree.map, jnp.asarray)
+
+
+def settle(
+    scene: Scene,
+    cfg: PhysicsConfig,
+    num: int,
+    seconds: float,
+    seed: int,
+) -> PhysicsState:
+    """Draw `num` states in which the still hand holds the cube; on the host, in C.
+
+    The cube starts above the palm, N(0, 5 mm) off, turned uniformly at random; the
+    servos hold the start pose for `seconds`. What does not stay in the hand is drawn
+    again.
+
+    Returns:
+      PhysicsState of numpy float32 arrays with a leading axis of `num`.
+
+    Raises:
+      ConfigError: if fewer than one in twenty cubes stays in the hand.
+    """
+    rng = np.random.default_rng(seed)
+    stepper = ThreadedStepper(scene.mj_model, cfg.substeps, cfg.threads)
+    steps = max(1, round(seconds / (scene.mj_model.opt.timestep * cfg.substeps)))
+    kept: list[tuple[np.ndarray, ...]] = []
+    found = drawn = 0
+    while found < num:
+        count = max(64, num - found)
+        batch = settle_once(scene, stepper, rng, count, steps)
+        good = np.flatnonzero(is_held(scene, *batch))[: num - found]
+        kept.append(tuple(x[good] for x in batch))
+        found, drawn = found + good.size, drawn + count
+        if drawn >= 20 * max(64, found):
+            raise ConfigError(
+                f"the hand held {found} of {drawn} cubes at its start: use another"
+                " scene.start_pose or a smaller scene.cube_edge"
+            )
+    qpos, qvel, warmstart, sensordata = (
+        np.concatenate(xs).astype(np.float32) for xs in zip(*kept, strict=True)
+    )
+    return PhysicsState(
+        qpos=qpos, qvel=qvel, qacc_warmstart=warmstart, sensordata=sensordata
+    )
+
+
+def settle_once(
+    scene: Scene,
+    stepper: ThreadedStepper,
+    rng: np.random.Generator,
+    num: int,
+    steps: int,
+) -> tuple[np.ndarray, ...]:
+    """Drop `num` cubes on the still hand, `steps` control steps; held or not.
+
+    Returns:
+      qpos, qvel, qacc_warmstart, sensordata: float64[num, ...].
+    """
+    qpos = np.tile(scene.start_qpos, (num, 1))
+    cube = qpos[:, scene.cube_qpos]
+    cube[:, :3] = CUBE_START + 0.005 * rng.standard_normal((num, 3))
+    # A normalised Gaussian 4-vector is uniform on the sphere, hence on SO(3).
+    turn = rng.standard_normal((num, 4))
+    cube[:, 3:] = turn / np.linalg.norm(turn, axis=1, keepdims=True)
+    qvel = np.zeros((num, scene.mj_model.nv))
+    warmstart = np.zeros_like(qvel)
+    sensordata = np.zeros((num, scene.mj_model.nsensordata))
+    ctrl = np.tile(scene.start_ctrl, (num, 1))
+    for _ in range(steps):
+        qpos, qvel, warmstart, sensordata = stepper.step(qpos, qvel, warmstart, ctrl)
+    return qpos, qvel, warmstart, sensordata
+
+
+def is_held(
+    scene: Scene,
+    qpos: np.ndarray,
+    qvel: np.ndarray,
+    qacc_warmstart: np.ndarray,
+    sensordata: np.ndarray,
+) -> np.ndarray:
+    """bool[N]: the cube lies within reach on the palmar side, not falling, all finite."""
+    finite = np.isfinite(qpos).all(1) & np.isfinite(qvel).all(1)
+    finite &= np.isfinite(qacc_warmstart).all(1) & np.isfinite(sensordata).all(1)
+    place = sensordata[:, scene.sensors["cube_in_palm"]]
+    height = place @ scene.palm_normal
+    speed = np.linalg.norm(qvel[:, scene.cube_qvel][:, :3], axis=1)
+    return finite & (height > 0.0) & (np.linalg.norm(place, axis=1) < 0.12) & (speed < 0.3)

@@ -1,0 +1,294 @@
+"""Recurrent proximal policy optimisation, one update.
+
+Reference: Schulman et al. 2017, arXiv:1707.06347; advantages: Schulman et al. 2016, arXiv:1506.02438.
+Runs inside `shard_map`: the only communication is the mean of gradients and of statistics over
+the mesh axis `AXIS`.
+"""
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+from brax.training.acme import running_statistics
+
+from mjxhand.agent import Agent
+from mjxhand.config import CurriculumConfig, PPOConfig
+from mjxhand.types import Learner, Progress, Rollout
+
+AXIS = "device"
+# Adam's ε of the showcase; the default 1e-8 lets rare inputs take huge first steps.
+ADAM_EPSILON = 1e-5
+# Normalised rewards are cut to ± this, as in the showcase.
+MAX_REWARD = 10.0
+LEARNING_RATE_RANGE = (1e-5, 1e-2)
+
+
+@chex.dataclass(frozen=True)
+class Sequences:
+    """Chunks to learn from; B sequences of L steps."""
+
+    obs: dict[str, jax.Array]  # [L, B, size], normalised
+    began: jax.Array  # [L, B]
+    action: jax.Array  # [L, B, A]
+    log_prob: jax.Array  # [L, B], under the policy that acted
+    value: jax.Array  # [L, B], likewise
+    advantage: jax.Array  # [L, B]
+    target: jax.Array  # [L, B] value target
+    carry: Any  # [B, ...] recurrent state before the chunk
+
+
+def gae(
+    reward: jax.Array,
+    value: jax.Array,
+    next_value: jax.Array,
+    terminated: jax.Array,
+    episode_end: jax.Array,
+    *,
+    gamma: float,
+    lam: float,
+) -> jax.Array:
+    """Generalised advantage estimate, all arrays `[T, N]` → `[T, N]`.
+
+        δ_t = r_t + γ (1 - terminated_t) V(s_{t+1}) - V(s_t)
+        A_t = δ_t + γ λ (1 - episode_end_t) A_{t+1}
+
+    `next_value[t]` is V of the observation *before* any reset, so a time limit
+    (`episode_end` without `terminated`) still bootstraps. Flags describe the step taken at t.
+
+    Reference: Schulman et al. 2016, arXiv:1506.02438, eq. 16.
+    """
+    alive = 1.0 - terminated.astype(reward.dtype)
+    going = 1.0 - episode_end.astype(reward.dtype)
+    delta = reward + gamma * alive * next_value - value
+
+    def backward(advantage, step):
+        delta_t, going_t = step
+        advantage = delta_t + gamma * lam * going_t * advantage
+        return advantage, advantage
+
+    start = jnp.zeros_like(delta[0])
+    _, advantage = jax.lax.scan(backward, start, (delta, going), reverse=True)
+    return advantage
+
+
+def to_chunks(x: jax.Array, chunk_length: int) -> jax.Array:
+    """`[T, N, ...]` → `[L, N, C, ...]`, every chunk contiguous in time."""
+    num_chunks = x.shape[0] // chunk_length
+    x = x.reshape(num_chunks, chunk_length, *x.shape[1:])
+    return jnp.moveaxis(x, 0, 2)
+
+
+def minibatch(sequences: Sequences, envs: jax.Array) -> Sequences:
+    """Every chunk of the environments `envs` [n]: `[L, N, C, ...]` → `[L, n·C, ...]`."""
+
+    def steps(x):
+        x = x[:, envs]
+        return x.reshape(x.shape[0], -1, *x.shape[3:])
+
+    def starts(x):
+        x = x[envs]
+        return x.reshape(-1, *x.shape[2:])
+
+    fields = {k: v for k, v in sequences.items() if k != "carry"}
+    return Sequences(
+        carry=jax.tree.map(starts, sequences.carry), **jax.tree.map(steps, fields)
+    )
+
+
+def optimizer(cfg: PPOConfig) -> optax.GradientTransformation:
+    """Adam after clipping the global norm; the step size is applied by `update`."""
+    return optax.chain(
+        optax.clip_by_global_norm(cfg.max_grad_norm),
+        optax.scale_by_adam(eps=ADAM_EPSILON),
+    )
+
+
+def loss(
+    params: Any, agent: Agent, cfg: PPOConfig, batch: Sequences
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Clipped surrogate + value error - entropy of a minibatch (eq. 9 of the PPO paper).
+
+    Returns:
+        The scalar to minimise and named diagnostics, each a scalar.
+    """
+    _, out = agent.apply(params, batch.carry, batch.obs, batch.began)
+    log_prob = agent.distribution.log_prob(out.logits, batch.action)
+    log_ratio = log_prob - batch.log_prob
+    ratio = jnp.exp(log_ratio)
+    clipped = jnp.clip(ratio, 1.0 - cfg.clip, 1.0 + cfg.clip)
+    policy = -jnp.mean(
+        jnp.minimum(ratio * batch.advantage, clipped * batch.advantage)
+    )
+
+    error = jnp.square(out.value - batch.target)
+    if cfg.value_clip is not None:
+        near = batch.value + jnp.clip(
+            out.value - batch.value, -cfg.value_clip, cfg.value_clip
+        )
+        error = jnp.maximum(error, jnp.square(near - batch.target))
+    value = jnp.mean(error)
+    entropy = jnp.mean(agent.distribution.entropy(out.logits))
+    total = policy + cfg.value_weight * value - cfg.entropy_weight * entropy
+    return total, {
+        "loss/policy": policy,
+        "loss/value": value,
+        "loss/total": total,
+        "policy/entropy": entropy,
+        # Schulman's low-variance estimate of KL(old ‖ new): E[(r - 1) - log r].
+        "policy/kl": jnp.mean(ratio - 1.0 - log_ratio),
+        "policy/clip_fraction": jnp.mean(jnp.abs(ratio - 1.0) > cfg.clip),
+        "policy/max_log_ratio": jnp.max(jnp.abs(log_ratio)),
+    }
+
+
+def sequences(
+    agent: Agent, cfg: PPOConfig, learner: Learner, experience: Rollout, return_stats
+) -> tuple[Sequences, dict[str, jax.Array]]:
+    """Advantages, targets and normalised observations, cut into chunks `[L, N, C, ...]`."""
+    reward = experience.reward
+    if cfg.normalize_reward:
+        reward = jnp.clip(reward / return_stats.std, -MAX_REWARD, MAX_REWARD)
+    advantage = gae(
+        reward,
+        experience.value,
+        experience.next_value,
+        experience.terminated,
+        experience.episode_end,
+        gamma=cfg.gamma,
+        lam=cfg.lam,
+    )
+    target = advantage + experience.value
+    mean = _mean(advantage)
+    deviation = jnp.sqrt(_mean(jnp.square(advantage - mean)))
+    variance = _mean(jnp.square(target - _mean(target)))
+    unexplained = _mean(jnp.square(advantage)) / (variance + 1e-8)
+    steps = {
+        # The statistics that the acting policy used, so that its ratio starts at 1.
+        "obs": agent.normalize(experience.obs, learner.obs_stats),
+        "began": experience.began,
+        "action": experience.action,
+        "log_prob": experience.log_prob,
+        "value": experience.value,
+        "advantage": (advantage - mean) / (deviation + 1e-8),
+        "target": target,
+    }
+    chunks = jax.tree.map(lambda x: to_chunks(x, cfg.chunk_length), steps)
+    carry = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), experience.carry)
+    return Sequences(carry=carry, **chunks), {
+        "value/explained_variance": 1.0 - unexplained
+    }
+
+
+def update(
+    agent: Agent,
+    cfg: PPOConfig,
+    curriculum: CurriculumConfig,
+    goal_angle_limit: float,
+    learner: Learner,
+    experience: Rollout,
+    key: jax.Array,
+) -> tuple[Learner, dict[str, jax.Array]]:
+    """E epochs of minibatches over environments; statistics and curriculum move afterwards.
+
+    Args:
+        key: this device's own; it permutes this device's environments.
+
+    Returns:
+        The next learner and metrics, both equal on every device.
+    """
+    return_stats = _update_stats(learner.return_stats, experience.discounted)
+    data, metrics = sequences(agent, cfg, learner, experience, return_stats)
+    num_envs = experience.reward.shape[1]
+    size = num_envs // cfg.num_minibatches
+
+    def gradient_step(state, envs):
+        params, opt_state = state
+        grads, infos = jax.grad(loss, has_aux=True)(
+            params, agent, cfg, minibatch(data, envs)
+        )
+        grads = jax.lax.pmean(grads, AXIS)
+        steps, opt_state = optimizer(cfg).update(grads, opt_state, params)
+        steps = jax.tree.map(lambda x: -learner.learning_rate * x, steps)
+        infos["policy/grad_norm"] = optax.tree.norm(grads)
+        return (optax.apply_updates(params, steps), opt_state), infos
+
+    def epoch(state, key):
+        order = jax.random.permutation(key, num_envs)
+        return jax.lax.scan(gradient_step, state, order.reshape(-1, size))
+
+    (params, opt_state), infos = jax.lax.scan(
+        epoch,
+        (learner.params, learner.opt_state),
+        jax.random.split(key, cfg.num_epochs),
+    )
+    kl = _mean(infos["policy/kl"][-1])
+    metrics |= {k: _mean(v) for k, v in infos.items()}
+    metrics |= {"policy/kl": kl, "policy/learning_rate": learner.learning_rate}
+    progress, counts = _advance(
+        learner.progress, curriculum, goal_angle_limit, experience
+    )
+    metrics |= counts
+    return Learner(
+        params=params,
+        opt_state=opt_state,
+        obs_stats=_update_stats(learner.obs_stats, experience.obs),
+        return_stats=return_stats,
+        learning_rate=_adapt(learner.learning_rate, kl, cfg),
+        progress=progress,
+        update=learner.update + 1,
+    ), metrics
+
+
+def _mean(x: jax.Array) -> jax.Array:
+    """Mean over the array and over the devices."""
+    return jax.lax.pmean(jnp.mean(x.astype(jnp.float32)), AXIS)
+
+
+def _sum(x: jax.Array) -> jax.Array:
+    return jax.lax.psum(jnp.sum(x.astype(jnp.float32)), AXIS)
+
+
+def _update_stats(stats, batch):
+    return running_statistics.update(stats, batch, pmap_axis_name=AXIS)
+
+
+def _adapt(learning_rate: jax.Array, kl: jax.Array, cfg: PPOConfig) -> jax.Array:
+    """Step size after an update whose last epoch moved the policy by `kl`."""
+    if cfg.target_kl is None:
+        return learning_rate
+    factor = jnp.where(
+        kl > 2.0 * cfg.target_kl, 1 / 1.5, jnp.where(kl < 0.5 * cfg.target_kl, 1.5, 1.0)
+    )
+    return jnp.clip(learning_rate * factor, *LEARNING_RATE_RANGE)
+
+
+def _advance(
+    progress: Progress,
+    cfg: CurriculumConfig,
+    limit: float,
+    experience: Rollout,
+) -> tuple[Progress, dict[str, jax.Array]]:
+    """Count every episode that ended; move the curriculum; per-update statistics."""
+    ended = experience.episode_end.astype(jnp.float32)
+    episodes = _sum(ended)
+    metrics = {"episodes": episodes, "goal_angle_max": progress.goal_angle_max}
+    for name, values in experience.metrics.items():
+        metrics[f"step/{name}"] = _mean(values)
+        # NaN, written as null, where no episode ended.
+        metrics[f"episode/{name}"] = _sum(values * ended) / jnp.where(
+            episodes > 0, episodes, jnp.nan
+        )
+    if not cfg.enabled:
+        return progress, metrics
+    goals = progress.goals + _sum(experience.metrics["goals"] * ended)
+    episodes = progress.episodes + episodes
+    full = episodes >= cfg.episodes
+    grow = full & (goals >= cfg.goals * episodes)
+    angle = progress.goal_angle_max
+    return Progress(
+        goal_angle_max=jnp.where(grow, jnp.minimum(angle * cfg.growth, limit), angle),
+        goals=jnp.where(full, 0.0, goals),
+        episodes=jnp.where(full, 0.0, episodes),
+    ), metrics

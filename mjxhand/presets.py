@@ -1,0 +1,216 @@
+"""Presets, and the checks that refuse a configuration which cannot work."""
+
+import math
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import jax
+
+from mjxhand.config import (
+    Config,
+    ConfigError,
+    CurriculumConfig,
+    EnvConfig,
+    NetworkConfig,
+    PhysicsConfig,
+    PPOConfig,
+)
+from mjxhand.tasks import TASKS
+
+_FPN = Config()
+
+PRESETS: dict[str, Config] = {
+    # Seconds of work: every part runs, nothing is learned.
+    "smoke": Config(
+        preset="smoke",
+        physics=PhysicsConfig(substeps=10),
+        env=EnvConfig(pool_size=32, goal_angle_max=1.2, goal_encoding="relative"),
+        network=NetworkConfig(units_scale=0.05),
+        ppo=PPOConfig(
+            num_envs=16,
+            unroll_length=16,
+            chunk_length=8,
+            num_epochs=2,
+            num_minibatches=2,
+        ),
+        total_steps=4 * 16 * 16,
+        checkpoint_updates=2,
+        pool_updates=2,
+        evaluate_episodes=8,
+    ),
+    # Learns something visible in minutes on two CPU cores: near goals, not the full task.
+    "laptop": Config(
+        preset="laptop",
+        env=EnvConfig(pool_size=512, goal_angle_max=1.2, goal_encoding="relative"),
+        network=NetworkConfig(units_scale=0.2),
+        ppo=PPOConfig(num_envs=512, learning_rate=5e-4),
+        curriculum=CurriculumConfig(enabled=True),
+        total_steps=2_000_000,
+    ),
+    # The full model on the full task.
+    "fpn": _FPN,
+    "baseline": replace(
+        _FPN, preset="baseline", network=replace(_FPN.network, name="baseline")
+    ),
+}
+
+
+def default_preset() -> str:
+    """`laptop` on a CPU, `fpn` on an accelerator."""
+    return "laptop" if jax.default_backend() == "cpu" else "fpn"
+
+
+# Numbers by dotted name: (smallest, largest, whether the smallest itself is allowed).
+_ANY = math.inf
+_RANGES: dict[str, tuple[float, float, bool]] = {
+    "scene.cube_edge": (0, 0.2, False),
+    "scene.cube_density": (0, _ANY, False),
+    "scene.timestep": (0, 0.1, False),
+    "scene.iterations": (1, _ANY, True),
+    "scene.ls_iterations": (1, _ANY, True),
+    "scene.max_contact_points": (1, _ANY, True),
+    "physics.substeps": (1, _ANY, True),
+    "physics.threads": (0, _ANY, True),
+    "env.bins": (2, _ANY, True),
+    "env.relative_step": (0, 2, False),
+    "env.goal_seconds": (0, _ANY, False),
+    "env.max_goals": (1, _ANY, True),
+    "env.threshold": (0, math.pi, False),
+    "env.goal_angle_max": (0, math.pi, False),
+    "env.pool_size": (1, _ANY, True),
+    "env.settle_seconds": (0, _ANY, True),
+    "network.units_scale": (0, _ANY, False),
+    "ppo.num_envs": (1, _ANY, True),
+    "ppo.unroll_length": (1, _ANY, True),
+    "ppo.chunk_length": (1, _ANY, True),
+    "ppo.num_epochs": (1, _ANY, True),
+    "ppo.num_minibatches": (1, _ANY, True),
+    "ppo.learning_rate": (0, _ANY, False),
+    "ppo.gamma": (0, 1, True),
+    "ppo.lam": (0, 1, True),
+    "ppo.clip": (0, _ANY, False),
+    "ppo.value_clip": (0, _ANY, False),
+    "ppo.value_weight": (0, _ANY, True),
+    "ppo.entropy_weight": (0, _ANY, True),
+    "ppo.max_grad_norm": (0, _ANY, False),
+    "ppo.target_kl": (0, _ANY, False),
+    "curriculum.start": (0, math.pi, False),
+    "curriculum.growth": (1, _ANY, False),
+    "curriculum.goals": (0, _ANY, False),
+    "curriculum.episodes": (1, _ANY, True),
+    "seed": (0, 2**32 - 1, True),
+    "total_steps": (1, _ANY, True),
+    "checkpoint_updates": (1, _ANY, True),
+    "pool_updates": (1, _ANY, True),
+    "evaluate_episodes": (0, _ANY, True),
+}
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Fields of nested dataclasses: {dotted name: (annotation, value)}."""
+    hints = get_type_hints(type(config))
+    flat: dict[str, tuple[Any, Any]] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            flat |= flatten(value, f"{prefix}{field.name}.")
+        else:
+            flat[prefix + field.name] = (hints[field.name], value)
+    return flat
+
+
+def _check_ranges(flat: dict[str, tuple[Any, Any]]) -> None:
+    for name, (annotation, value) in flat.items():
+        if get_origin(annotation) is Literal and value not in get_args(annotation):
+            choices = ", ".join(get_args(annotation))
+            raise ConfigError(f"{name} is {value!r}: choose one of {choices}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{name} is {value}: give a finite number")
+        if name not in _RANGES or value is None:
+            continue
+        low, high, inclusive = _RANGES[name]
+        if value < low or value > high or (value == low and not inclusive):
+            at_least = f"{'at least' if inclusive else 'more than'} {low:.10g}"
+            at_most = "" if high == _ANY else f" and at most {high:.10g}"
+            raise ConfigError(f"{name} is {value:.10g}: it must be {at_least}{at_most}")
+
+
+def _check_divisible(whole: tuple[str, int], part: tuple[str, int], fix: str) -> None:
+    if whole[1] % part[1]:
+        raise ConfigError(
+            f"{whole[0]} ({whole[1]}) is not a multiple of {part[0]} ({part[1]}): {fix}"
+        )
+
+
+def _nearest_multiple(value: int, step: int) -> int:
+    return max(step, round(value / step) * step)
+
+
+def _check_sizes(ppo: PPOConfig, num_devices: int) -> None:
+    """N divides over the devices, a device's share over minibatches, T over chunks."""
+    step = num_devices * ppo.num_minibatches
+    fix = f"try --ppo.num-envs {_nearest_multiple(ppo.num_envs, step)}"
+    whole = ("ppo.num_envs", ppo.num_envs)
+    _check_divisible(whole, ("the number of devices", num_devices), fix)
+    share = ppo.num_envs // num_devices
+    whole = ("ppo.num_envs per device" if num_devices > 1 else "ppo.num_envs", share)
+    _check_divisible(whole, ("ppo.num_minibatches", ppo.num_minibatches), fix)
+    unroll = _nearest_multiple(ppo.unroll_length, ppo.chunk_length)
+    _check_divisible(
+        ("ppo.unroll_length", ppo.unroll_length),
+        ("ppo.chunk_length", ppo.chunk_length),
+        f"try --ppo.unroll-length {unroll}",
+    )
+
+
+def _check_task(config: Config) -> None:
+    env, curriculum = config.env, config.curriculum
+    if env.task not in TASKS:
+        raise ConfigError(
+            f"env.task is {env.task!r}: there is no such task, choose one of "
+            f"{', '.join(TASKS)}"
+        )
+    if env.threshold >= env.goal_angle_max:
+        raise ConfigError(
+            f"env.threshold ({env.threshold:g} rad) is not below env.goal_angle_max "
+            f"({env.goal_angle_max:g} rad): every new goal would be reached already"
+        )
+    if (
+        curriculum.enabled
+        and not env.threshold < curriculum.start <= env.goal_angle_max
+    ):
+        raise ConfigError(
+            f"curriculum.start ({curriculum.start:g} rad) must be above env.threshold "
+            f"({env.threshold:g}) and at most env.goal_angle_max ({env.goal_angle_max:g})"
+        )
+    if env.goal_seconds < config.control_seconds:
+        raise ConfigError(
+            f"env.goal_seconds ({env.goal_seconds:g} s) is shorter than a control step, "
+            f"physics.substeps ({config.physics.substeps}) x scene.timestep "
+            f"({config.scene.timestep:g} s) = {config.control_seconds:g} s: allow more time"
+        )
+
+
+def _check_policy(config: Config) -> None:
+    wanted, actions = config.network.distribution, config.env.actions
+    discrete = wanted == "multi_categorical"
+    if wanted != "auto" and discrete != (actions == "discrete"):
+        raise ConfigError(
+            f"network.distribution {wanted} cannot give {actions} actions: use auto, or "
+            f"--env.actions {'discrete' if discrete else 'continuous'}"
+        )
+
+
+def check(config: Config, num_devices: int | None = None) -> None:
+    """Refuses what cannot work, before anything is built.
+
+    Args:
+        num_devices: devices that share the environments; None: all local ones.
+
+    Raises:
+        ConfigError: one line that names the numbers and the fix.
+    """
+    _check_ranges(flatten(config))
+    _check_sizes(config.ppo, num_devices or jax.local_device_count())
+    _check_task(config)
+    _check_policy(config)

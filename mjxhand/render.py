@@ -1,0 +1,262 @@
+"""`python -m mjxhand.render DIR`: a film of a trained policy, made without a display.
+
+A recorded run is played again in C MuJoCo from the state at the start of each control step,
+so that films run at 25 frames/s although the policy acts 12.5 times a second.
+"""
+
+import copy
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import mujoco
+import numpy as np
+from PIL import Image
+
+from mjxhand import cli, evaluate
+from mjxhand.config import ConfigError
+from mjxhand.env import Env
+from mjxhand.overlay import Caption, draw
+from mjxhand.scene import Scene
+from mjxhand.video import save_whole, writer
+
+Trajectory = Mapping[str, np.ndarray]
+
+# For how long an event is announced, and a last picture is held when an episode ends, s.
+ANNOUNCE_SECONDS = 0.8
+HOLD_SECONDS = 0.6
+# Farthest a corner of the cube is seen from its centre, m, with a little room.
+CUBE_REACH = 0.046
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Size of the pictures (pixels) and where they are taken from."""
+
+    name: str | None = None  # None: the scene's first
+    width: int = 640
+    height: int = 480
+
+
+class Renderer:
+    """Draws a scene off screen. Use it as a context manager: it must be closed.
+
+    Raises:
+        ConfigError: no OpenGL library works, or there is no such camera.
+    """
+
+    def __init__(self, model: mujoco.MjModel, camera: Camera = Camera()):
+        # A copy: the size of the off-screen buffer is part of the model.
+        self.model = copy.copy(model)
+        self.camera = camera
+        self._id = _camera_id(self.model, camera.name)
+        buffer = self.model.vis.global_
+        buffer.offwidth = max(buffer.offwidth, camera.width)
+        buffer.offheight = max(buffer.offheight, camera.height)
+        self._renderer = _open(self.model, camera)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Left to the destructor it would print errors when the interpreter exits.
+        self._renderer.close()
+
+    def picture(self, data: mujoco.MjData) -> np.ndarray:
+        """Picture of a state that `mj_forward` or `mj_step` has seen: uint8[H, W, 3]."""
+        self._renderer.update_scene(data, camera=self._id)
+        return self._renderer.render()
+
+    def project_below(
+        self, data: mujoco.MjData, cube: np.ndarray
+    ) -> tuple[float, float]:
+        """Pixel (x, y) just below a cube whose centre (world, m) is given."""
+        axes = data.cam_xmat[self._id].reshape(3, 3)  # columns: right, up, back
+        low = cube - CUBE_REACH * axes[:, 1]
+        x, y, z = axes.T @ (low - data.cam_xpos[self._id])
+        half = self.camera.height / 2
+        scale = half / np.tan(np.radians(self.model.cam_fovy[self._id]) / 2) / -z
+        return self.camera.width / 2 + scale * x, half - scale * y
+
+
+def _camera_id(model: mujoco.MjModel, name: str | None) -> int:
+    if name is None:
+        return 0 if model.ncam else -1
+    index = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, name)
+    if index < 0:
+        there = ", ".join(model.camera(i).name for i in range(model.ncam))
+        raise ConfigError(f"no camera {name!r} in the scene: choose one of {there}")
+    return index
+
+
+def _open(model: mujoco.MjModel, camera: Camera) -> mujoco.Renderer:
+    backend = os.environ.get("MUJOCO_GL", "")
+    problem = "no library for it is installed"
+    if backend not in ("disable", "disabled", "off", "false", "0"):
+        try:
+            return mujoco.Renderer(model, camera.height, camera.width)
+        # What a broken driver raises depends on the library: any of these.
+        except (
+            RuntimeError,
+            ImportError,
+            AttributeError,
+            OSError,
+            ValueError,
+        ) as error:
+            problem = " ".join(str(error).split())[:120]
+    raise ConfigError(
+        f"cannot draw without a display (MUJOCO_GL={backend}: {problem}): install EGL "
+        "(Debian and Ubuntu: libegl1 and libgl1-mesa-dri) or OSMesa (libosmesa6)"
+    )
+
+
+def still(
+    scene: Scene,
+    qpos: np.ndarray,
+    goal: np.ndarray,
+    path: str | Path,
+    camera: Camera = Camera(),
+) -> Path:
+    """Save a PNG of one state.
+
+    Args:
+        qpos: [nq] state.
+        goal: [4] orientation of the goal cube, w x y z.
+    """
+    with Renderer(scene.mj_model, camera) as renderer:
+        data = mujoco.MjData(renderer.model)
+        data.qpos[:] = qpos
+        data.mocap_quat[:] = goal
+        mujoco.mj_forward(renderer.model, data)
+        picture = renderer.picture(data)
+    return save_whole(Path(path), lambda hidden: Image.fromarray(picture).save(hidden))
+
+
+def film(
+    env: Env,
+    trajectory: Trajectory,
+    path: str | Path,
+    *,
+    fps: int = 25,
+    camera: Camera = Camera(),
+) -> Path:
+    """Save a film of recorded control steps, MP4 or GIF by the path's suffix.
+
+    Args:
+        env: where they were recorded; its label is shown in every picture.
+        trajectory: arrays `[T, ...]` by name, one entry per control step, as
+            `evaluate.Evaluator.record` returns them.
+        fps: pictures per second of simulated time, which runs at its true speed.
+
+    Raises:
+        ConfigError: another suffix, nothing to draw with, or the path cannot be written.
+    """
+    path = Path(path)
+    write = writer(path)
+    with Renderer(env.scene.mj_model, camera) as renderer:
+        replay = _Replay(
+            renderer, env.scene.cube_qpos, trajectory, env.config.physics.substeps
+        )
+        seconds = env.config.env.goal_seconds
+        pictures = (
+            draw(picture, caption, label=env.label, goal_seconds=seconds)
+            for picture, caption in replay.frames(fps)
+        )
+        return save_whole(path, lambda hidden: write(hidden, pictures, fps))
+
+
+@dataclass
+class _Replay:
+    """A recorded trajectory, simulated again between its control steps."""
+
+    renderer: Renderer
+    cube_qpos: slice
+    trajectory: Trajectory
+    substeps: int
+
+    def __post_init__(self) -> None:
+        self.model = self.renderer.model
+        self.data = mujoco.MjData(self.model)
+        self.dt = self.model.opt.timestep  # s
+        self.control = self.substeps * self.dt  # s
+
+    def frames(self, fps: int) -> Iterator[tuple[np.ndarray, Caption]]:
+        """Pictures 1/fps of simulated time apart, and what is written on them."""
+        next_frame, event, event_time = 0, "", -np.inf
+        for t in range(len(self.trajectory["qpos"])):
+            self._set(t)
+            for substep in range(self.substeps):
+                now = t * self.control + substep * self.dt
+                if now >= next_frame / fps - 1e-9:
+                    shown = event if now - event_time < ANNOUNCE_SECONDS else ""
+                    yield self._shot(t, substep * self.dt, shown)
+                    next_frame += 1
+                mujoco.mj_step(self.model, self.data)
+            if self._event(t):
+                event, event_time = self._event(t), (t + 1) * self.control
+            if self.trajectory["ended"][t]:
+                last = self._shot(t, self.control, event)
+                yield from [last] * round(HOLD_SECONDS * fps)
+                event_time = -np.inf
+
+    def _set(self, t: int) -> None:
+        self.data.qpos[:] = self.trajectory["qpos"][t]
+        self.data.qvel[:] = self.trajectory["qvel"][t]
+        self.data.ctrl[:] = self.trajectory["target"][t]
+        self.data.mocap_quat[:] = self.trajectory["goal"][t]
+
+    def _event(self, t: int) -> str:
+        """What the control step t ended with."""
+        if self.trajectory["dropped"][t]:
+            return "dropped"
+        if self.trajectory["success"][t]:
+            return "goal reached"
+        return "time is up" if self.trajectory["ended"][t] else ""
+
+    def _shot(self, t: int, since: float, event: str) -> tuple[np.ndarray, Caption]:
+        """Picture and caption `since` seconds after the start of control step t."""
+        mujoco.mj_forward(self.model, self.data)
+        cube = self.data.qpos[self.cube_qpos][3:]
+        likeness = abs(float(cube @ self.trajectory["goal"][t]))
+        caption = Caption(
+            goals=int(self.trajectory["goals"][t]),
+            angle=2.0 * np.arccos(min(1.0, likeness)),
+            goal_time=float(self.trajectory["goal_step"][t]) * self.control + since,
+            episode_time=float(self.trajectory["episode_step"][t]) * self.control
+            + since,
+            goal_at=self.renderer.project_below(self.data, self.data.mocap_pos[0]),
+            event=event,
+        )
+        return self.renderer.picture(self.data), caption
+
+
+def film_run(options: cli.RenderOptions) -> Path:
+    """Play the policy of a run folder and film it; by default into `RUN/film.mp4`."""
+    path = Path(options.out or Path(options.dir) / "film.mp4")
+    writer(path)  # refuse the name before the policy has played
+    policy = evaluate.load_policy(options.dir, options.step)
+    env = evaluate.make_env(policy.config, impl=options.impl)
+    play = evaluate.Evaluator(env, policy.agent, 1, options.deterministic)
+    steps = max(1, round(options.seconds / env.config.control_seconds))
+    return film(
+        env,
+        play.record(policy, seed=options.seed, steps=steps),
+        path,
+        fps=options.fps,
+        camera=Camera(options.camera, options.width, options.height),
+    )
+
+
+@cli.main_guard
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of `python -m mjxhand.render`."""
+    options = cli.parse_render(sys.argv[1:] if argv is None else argv)
+    print(f"film: {film_run(options)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Run folders: their configuration as JSON, and the refusal to overwrite one."""
+
+import json
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from mjxhand.arguments import suggest
+from mjxhand.config import Config, ConfigError
+from mjxhand.presets import flatten
+from mjxhand.storage import write_text_atomically
+
+T = TypeVar("T")
+CONFIG = "config.json"
+
+# What may change when a run is resumed: nothing that its learner or actors depend on.
+RESUMABLE = (
+    "total_steps",
+    "checkpoint_updates",
+    "evaluate_episodes",
+    "film",
+    "physics.impl",
+    "physics.threads",
+)
+
+
+def config_to_json(config: Config) -> str:
+    """The configuration as indented JSON text."""
+    return json.dumps(asdict(config), indent=1) + "\n"
+
+
+def config_from_json(text: str, where: str = CONFIG) -> Config:
+    """The configuration that `config_to_json` wrote.
+
+    Raises:
+        ConfigError: not JSON; an unknown or missing field; a value of another type.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{where} is not JSON ({error})") from None
+    return _from_dict(Config, data, where, "")
+
+
+def _from_dict(cls: type[T], data: Any, where: str, prefix: str) -> T:
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: {prefix.rstrip('.') or 'it'} is not an object")
+    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    missing = [name for name in names if name not in data]
+    for name in data:
+        if name not in names:
+            hint = suggest(name, names)
+            raise ConfigError(f"{where} has an unknown field {prefix}{name}{hint}")
+    if missing:
+        raise ConfigError(f"{where} lacks the field {prefix}{missing[0]}")
+    hints = get_type_hints(cls)
+    values = {}
+    for name, value in data.items():
+        hint = hints[name]
+        if is_dataclass(hint):
+            value = _from_dict(hint, value, where, f"{prefix}{name}.")  # type: ignore[arg-type]
+        elif not _fits(value, hint):
+            expected = getattr(hint, "__name__", str(hint))
+            raise ConfigError(f"{where}: {prefix}{name} is {value!r}, not {expected}")
+        values[name] = value
+    return cls(**values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a JSON value is of a field's type; a Literal's choices are checked later."""
+    if get_origin(hint) is not None:
+        parts = get_args(hint)
+        return value in parts or any(
+            _fits(value, part) for part in parts if isinstance(part, type)
+        )
+    if isinstance(value, bool) or hint is bool:
+        return hint is bool and isinstance(value, bool)
+    return isinstance(value, int | float if hint is float else hint)
+
+
+def read_config(run: str | Path) -> Config:
+    """Configuration of a run folder.
+
+    Raises:
+        ConfigError: there is none, or it cannot be read.
+    """
+    path = Path(run) / CONFIG
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"{run} holds no run (there is no {path})") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from None
+    return config_from_json(text, str(path))
+
+
+def check_resumed(before: Config, after: Config) -> None:
+    """Refuse to resume with another value of what the state of a run depends on."""
+    now = flatten(after)
+    for name, (_, value) in flatten(before).items():
+        if now[name][1] != value and name not in RESUMABLE:
+            option = "--" + name.replace("_", "-")
+            raise ConfigError(
+                f"{option} cannot change when a run is resumed (it has {value}): leave it "
+                "out, or start a new run with --out"
+            )
+
+
+def prepare(out: str | Path, config: Config, *, resume: bool = False) -> Path:
+    """Make a run's folder, or open the one that is resumed, and write its `config.json`.
+
+    Raises:
+        ConfigError: the folder holds another run or other files, or cannot be written.
+    """
+    path = Path(out)
+    try:
+        if not resume:
+            _refuse_used(path)
+            path.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(path / CONFIG, config_to_json(config))
+    except OSError as error:
+        problem = error.strerror or str(error)
+        raise ConfigError(f"cannot write to the folder {out}: {problem}") from None
+    return path
+
+
+def _refuse_used(path: Path) -> None:
+    if path.is_dir():
+        if (path / CONFIG).exists() or (path / "checkpoints").exists():
+            raise ConfigError(
+                f"{path} already holds a run: continue it with --resume {path}, or "
+                "choose another --out"
+            )
+        if any(path.iterdir()):
+            raise ConfigError(f"{path} is not empty: choose another --out")
+    elif path.exists():
+        raise ConfigError(f"{path} is a file: choose another --out")

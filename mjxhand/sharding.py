@@ -1,0 +1,123 @@
+"""One update as one compiled program over every device.
+
+`shard_map` over the mesh axis "device": the learner is replicated, the actors are split over
+environments. Under plain jit with sharded inputs the solver's loop would all-reduce at every
+iteration; here the rollout has no collective at all.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from brax.training.acme import running_statistics
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from mjxhand import ppo
+from mjxhand.agent import Agent, strong
+from mjxhand.config import Config
+from mjxhand.env import EnvParams
+from mjxhand.rollout import init_actors, rollout
+from mjxhand.types import Actors, Environment, Learner, Progress
+
+
+def make_mesh(devices: list | None = None) -> Mesh:
+    """One axis, "device", over all devices (or those given)."""
+    return Mesh(np.array(devices or jax.devices()), (ppo.AXIS,))
+
+
+class Program:
+    """The compiled functions of a run. Holds no state of the run.
+
+    `init(seed) -> (Learner, Actors)`; `update(learner, actors, params) -> (learner, actors, metrics)`,
+    which donates its first two arguments.
+    """
+
+    def __init__(self, config: Config, env: Environment, agent: Agent, mesh: Mesh):
+        self.config = config
+        self.env = env
+        self.agent = agent
+        self.mesh = mesh
+        self.replicated = NamedSharding(mesh, P())
+        self.split = NamedSharding(mesh, P(ppo.AXIS))
+        mapped = partial(jax.shard_map, mesh=mesh, check_vma=False)
+        self._init_actors = jax.jit(
+            mapped(self._actors, in_specs=(P(ppo.AXIS), P()), out_specs=P(ppo.AXIS)),
+            out_shardings=self.split,
+        )
+        self._init_learner = jax.jit(self._learner, out_shardings=self.replicated)
+        self.update = jax.jit(
+            mapped(
+                self._update,
+                in_specs=(P(), P(ppo.AXIS), P()),
+                out_specs=(P(), P(ppo.AXIS), P()),
+            ),
+            # Said here too: on a mesh of one device jit would otherwise return "split" as
+            # "replicated", and the second call would compile again.
+            out_shardings=(self.replicated, self.split, self.replicated),
+            donate_argnums=(0, 1),
+        )
+
+    def init_learner(self, seed: int) -> Learner:
+        """Fresh weights, optimiser, statistics and curriculum."""
+        return self._init_learner(jax.random.PRNGKey(seed))
+
+    def init_actors(self, seed: int, params: EnvParams) -> Actors:
+        """Environments at the start of an episode, split over the devices."""
+        key = jax.random.fold_in(jax.random.PRNGKey(seed), 1)
+        keys = jax.random.split(key, self.mesh.size)
+        return self._init_actors(jax.device_put(keys, self.split), params)
+
+    def place_params(self, params: EnvParams) -> EnvParams:
+        """`params` copied to every device."""
+        return jax.device_put(params, self.replicated)
+
+    def _learner(self, key: jax.Array) -> Learner:
+        cfg = self.config
+        params = self.agent.init(key)
+        limit = cfg.env.goal_angle_max
+        start = min(cfg.curriculum.start, limit) if cfg.curriculum.enabled else limit
+        zero = jnp.float32(0)
+        return strong(
+            Learner(
+                params=params,
+                opt_state=ppo.optimizer(cfg.ppo).init(params),
+                obs_stats=self.agent.init_stats(),
+                return_stats=_scalar_stats(),
+                learning_rate=jnp.float32(cfg.ppo.learning_rate),
+                progress=Progress(
+                    goal_angle_max=jnp.float32(start), goals=zero, episodes=zero
+                ),
+                update=jnp.int32(0),
+            )
+        )
+
+    def _actors(self, keys: jax.Array, params: EnvParams) -> Actors:
+        num_envs = self.config.ppo.num_envs // self.mesh.size
+        return init_actors(self.env, self.agent, num_envs, keys[0], params)
+
+    def _update(
+        self, learner: Learner, actors: Actors, params: EnvParams
+    ) -> tuple[Learner, Actors, dict[str, jax.Array]]:
+        cfg = self.config
+        params = params.replace(goal_angle_max=learner.progress.goal_angle_max)
+        actors, experience = rollout(
+            self.env, self.agent, cfg.ppo, learner, actors, params
+        )
+        key, key_update = jax.random.split(actors.key[0])
+        learner, metrics = ppo.update(
+            self.agent,
+            cfg.ppo,
+            cfg.curriculum,
+            cfg.env.goal_angle_max,
+            learner,
+            experience,
+            key_update,
+        )
+        return learner, actors.replace(key=key[None]), metrics
+
+
+def _scalar_stats() -> Any:
+    return running_statistics.init_state(jnp.zeros(()))

@@ -1,0 +1,25 @@
+"""Shared by all tests: four CPU devices, a compilation cache, a tiny configuration."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Before JAX starts: sharding is tested on four devices wherever the tests run.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "mjxhand-jax-cache")
+)
+
+import mjxhand  # noqa: F401, I001  chooses the off-screen renderer before MuJoCo is imported
+import jax
+import pytest
+
+from mjxhand.config import Config
+from mjxhand.presets import PRESETS
+
+jax.config.update("jax_num_cpu_devices", 4)
+
+
+@pytest.fixture
+def smoke() -> Config:
+    """The smallest preset."""
+    return PRESETS["smoke"]

@@ -1,0 +1,281 @@
+"""Checkpoints: exact, whole or not there, never of another network."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from brax.training.acme import running_statistics, specs
+from jax.sharding import NamedSharding, PartitionSpec
+
+from mjxhand import storage
+from mjxhand.checkpoint import CheckpointError, Checkpoints
+
+
+@chex.dataclass(frozen=True)
+class Learner:
+    params: dict
+    opt_state: optax.OptState
+    obs_stats: object
+    key: jax.Array
+    typed_key: jax.Array
+    update: jax.Array
+    flag: jax.Array
+    empty: jax.Array
+
+
+def learner(width: int = 4, seed: int = 0) -> Learner:
+    params = nn.Dense(width).init(jax.random.PRNGKey(seed), jnp.ones((1, 3)))
+    return Learner(
+        params=params,
+        opt_state=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)).init(
+            params
+        ),
+        obs_stats={
+            "touch": running_statistics.init_state(specs.Array((5,), jnp.float32))
+        },
+        key=jax.random.PRNGKey(seed),
+        typed_key=jax.random.key(seed),
+        update=jnp.int32(seed),
+        flag=jnp.array([True, False]),
+        empty=jnp.zeros((0, 3)),
+    )
+
+
+def actors(seed: int = 0):
+    return {
+        "state": (jnp.arange(8.0) + seed, jnp.zeros((8, 2), jnp.bfloat16)),
+        "none": None,
+    }
+
+
+def bits(tree) -> list:
+    return [
+        (name, a.dtype, a.shape, a.tobytes())
+        for name, a in storage.to_arrays(tree).items()
+    ]
+
+
+@pytest.fixture
+def saved(tmp_path) -> Checkpoints:
+    """Updates 1 to 4 were saved, of which three are kept."""
+    with Checkpoints(tmp_path) as checkpoints:
+        for update in (1, 2, 3, 4):
+            checkpoints.save(update, learner(seed=update), actors(seed=update))
+    return checkpoints
+
+
+def some_file(checkpoints: Checkpoints, update: int) -> Path:
+    """The largest file of a checkpoint's learner."""
+    files = (checkpoints.folder / f"{update:08d}" / "learner").rglob("*")
+    return max((f for f in files if f.is_file()), key=lambda f: f.stat().st_size)
+
+
+def test_round_trip_is_exact_and_keeps_the_structure(saved):
+    update, got, got_actors = saved.restore(learner(), actors())
+    assert update == 4
+    assert bits(got) == bits(learner(seed=4))
+    assert bits(got_actors) == bits(actors(seed=4))
+    chex.assert_trees_all_equal_structs(got, learner())
+    chex.assert_trees_all_equal_structs(got_actors, actors())
+    assert jnp.issubdtype(got.typed_key.dtype, jax.dtypes.prng_key)
+
+
+def test_learner_alone_from_shapes_alone(saved):
+    shapes = jax.eval_shape(learner)
+    update, got = saved.restore_learner(shapes, step=3)
+    assert update == 3
+    assert bits(got) == bits(learner(seed=3))
+
+
+def test_three_are_kept(saved):
+    assert saved.updates() == [2, 3, 4]
+    assert saved.latest() == 4
+    assert sorted(p.name for p in saved.folder.iterdir()) == [
+        "00000002",
+        "00000003",
+        "00000004",
+    ]
+
+
+def test_arrays_go_where_the_target_is(saved):
+    mesh = jax.make_mesh((4,), ("device",))
+    split = NamedSharding(mesh, PartitionSpec("device"))
+    whole = NamedSharding(mesh, PartitionSpec())
+    _, got, got_actors = saved.restore(
+        jax.device_put(learner(), whole), jax.device_put(actors(), split)
+    )
+    assert got.params["params"]["kernel"].sharding == whole
+    assert got_actors["state"][0].sharding == split
+    assert bits(got_actors) == bits(actors(seed=4))
+
+
+def test_what_is_saved_is_the_state_at_the_call(tmp_path):
+    """A donated buffer may be overwritten while the thread still writes."""
+    array = np.arange(4.0)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {"a": array})
+        array[:] = -1
+    _, got = checkpoints.restore_learner({"a": np.zeros(4)})
+    np.testing.assert_array_equal(got["a"], np.arange(4.0))
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-9])
+
+
+@pytest.mark.parametrize("hurt", [flip, cut, Path.unlink])
+@pytest.mark.parametrize("manifest", [False, True])
+def test_damaged_newest_falls_back_and_says_so(saved, hurt, manifest, capsys):
+    file = some_file(saved, 4)
+    if manifest:
+        file = saved.folder / "00000004" / "manifest.json"
+    hurt(file)
+    update, got = saved.restore_learner(learner())
+    assert update == 3
+    assert bits(got) == bits(learner(seed=3))
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "00000004 is damaged" in err
+    assert "using update 3" in err
+    assert saved.latest() == 3
+
+
+def test_none_whole_and_none_at_all(saved, tmp_path):
+    for update in saved.updates():
+        flip(some_file(saved, update))
+    with pytest.raises(
+        CheckpointError, match=r"00000004 is damaged.*no older one"
+    ) as bad:
+        saved.restore_learner(learner())
+    assert "\n" not in str(bad.value)
+    with pytest.raises(CheckpointError, match="no checkpoint in"):
+        Checkpoints(tmp_path / "other").restore_learner(learner())
+    assert Checkpoints(tmp_path / "other").latest() is None
+
+
+def test_a_step_asked_for_is_never_replaced_by_another(saved):
+    flip(some_file(saved, 4))
+    with pytest.raises(CheckpointError, match="00000004 is damaged"):
+        saved.restore_learner(learner(), step=4)
+    with pytest.raises(CheckpointError, match=r"no checkpoint of update 9 .* 2, 3, 4"):
+        saved.restore_learner(learner(), step=9)
+
+
+def test_another_network_is_named_by_its_first_leaf(saved):
+    with pytest.raises(CheckpointError) as caught:
+        saved.restore_learner(learner(width=5))
+    message = str(caught.value)
+    assert (
+        "learner.params.params.bias is float32[4] there and float32[5] here" in message
+    )
+    assert "\n" not in message
+    more = learner()
+    more.params["params"]["extra"] = jnp.zeros(2)
+    with pytest.raises(
+        CheckpointError, match=r"extra is absent there and float32\[2\]"
+    ):
+        saved.restore_learner(more)
+    less = learner().replace(params={"params": {"kernel": jnp.zeros((3, 4))}})
+    with pytest.raises(CheckpointError, match=r"bias is float32\[4\] there and absent"):
+        saved.restore_learner(less)
+
+
+def test_learner_without_actors_cannot_be_resumed(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, learner())
+    assert checkpoints.restore_learner(learner())[0] == 1
+    with pytest.raises(CheckpointError, match="no actors"):
+        checkpoints.restore(learner(), actors())
+
+
+def test_saving_again_after_a_fall_back_replaces_the_abandoned_future(saved):
+    flip(some_file(saved, 4))
+    again = Checkpoints(saved.run_dir)
+    assert again.restore_learner(learner())[0] == 3
+    again.save(4, learner(seed=40))
+    again.close()
+    assert again.updates() == [2, 3, 4]
+    assert bits(again.restore_learner(learner())[1]) == bits(learner(seed=40))
+    Checkpoints(saved.run_dir).save(3, learner(seed=30))
+
+
+def test_a_failing_save_is_one_line_and_leaves_the_others(saved, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage, "write_manifest", full)
+    saved.save(5, learner())
+    with pytest.raises(
+        CheckpointError, match=r"could not save.*No space left"
+    ) as caught:
+        saved.wait()
+    assert "\n" not in str(caught.value)
+    monkeypatch.undo()
+    assert saved.latest() == 4
+    saved.save(5, learner(seed=5))
+    assert saved.latest() == 5
+    assert not list(saved.folder.glob(".*"))
+
+
+def test_a_single_changed_digit_of_the_manifest_is_noticed(saved):
+    file = saved.folder / "00000004" / "manifest.json"
+    file.write_text(file.read_text().replace("float32[3,4]", "float32[3,5]", 1))
+    assert saved.damage(4) == "the content of manifest.json has changed"
+
+
+def test_a_newer_format_is_not_misread(saved):
+    for update in saved.updates():
+        file = saved.folder / f"{update:08d}" / "manifest.json"
+        manifest = json.loads(file.read_text()) | {"format": 2}
+        file.write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="format 2, this version reads 1"):
+        saved.restore_learner(learner())
+
+
+SAVER = """
+import sys, numpy as np
+from mjxhand.checkpoint import Checkpoints
+checkpoints = Checkpoints(sys.argv[1])
+for update in range(1, 10**6):
+    checkpoints.save(update, {"a": np.full(200_000, update)})
+    print(update, flush=True)
+"""
+
+
+def test_killed_at_any_moment_a_whole_one_is_there(tmp_path):
+    """SIGKILL at several moments of a process that does nothing but save."""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", SAVER, str(tmp_path)]
+    child = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    try:
+        for line in child.stdout:
+            if int(line) >= 5:
+                break
+        time.sleep(0.137)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    checkpoints = Checkpoints(tmp_path)
+    update, got = checkpoints.restore_learner({"a": np.zeros(200_000, int)})
+    assert update >= 3
+    assert (got["a"] == update).all()
+    assert [u for u in checkpoints.updates() if checkpoints.damage(u)] == []

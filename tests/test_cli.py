@@ -1,0 +1,192 @@
+"""Command lines: every mistake is one line on stderr and exit code 2."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mjxhand import cli, runs
+from mjxhand.config import ConfigError
+from mjxhand.presets import PRESETS
+
+
+@pytest.fixture(autouse=True)
+def on_a_cpu(monkeypatch):
+    monkeypatch.setattr("jax.default_backend", lambda: "cpu")
+
+
+def test_default_preset_and_folder():
+    config, options = cli.parse_config([])
+    assert config == PRESETS["laptop"]
+    assert options.out == "runs/laptop"
+    assert options.resume is None
+
+
+@pytest.mark.parametrize(
+    "argv",
+    ["smoke --out x --no-film", "--out x --no-film smoke", "--no-film smoke --out=x"],
+)
+def test_preset_may_stand_anywhere(argv):
+    config, options = cli.parse_config(argv.split())
+    assert config.preset == "smoke"
+    assert config.film is False
+    assert options.out == "x"
+
+
+def test_options_reach_their_fields():
+    argv = (
+        "smoke --ppo.gamma 0.9 --ppo.num_envs=1e3 --ppo.target-kl 1e-2 --ppo.value-clip none"
+        " --env.reward.drop -5 --physics.impl jax --curriculum.enabled"
+        " --ppo.no-normalize-obs --total-steps 2e6 --until-seconds 30 --quiet"
+    )
+    config, options = cli.parse_config(argv.split())
+    assert config.ppo.gamma == 0.9
+    assert config.ppo.num_envs == 1000
+    assert config.ppo.target_kl == 0.01
+    assert config.ppo.value_clip is None
+    assert config.env.reward.drop == -5
+    assert config.physics.impl == "jax"
+    assert config.curriculum.enabled
+    assert not config.ppo.normalize_obs
+    assert config.total_steps == 2_000_000
+    assert options.until_seconds == 30
+    assert options.quiet
+
+
+WRONG = [
+    ("smok", "unknown preset 'smok' (did you mean smoke?)"),
+    ("xyzzy", "choose smoke, laptop, fpn, baseline"),
+    ("smoke laptop", "one preset at a time"),
+    ("--preset smoke", "given as a word"),
+    ("--ppo.gama 0.9", "unknown option --ppo.gama (did you mean --ppo.gamma?)"),
+    ("--gamma 0.9", "did you mean --ppo.gamma?"),
+    ("--curriculum.enable", "did you mean --curriculum.enabled?"),
+    ("--ppo.gamma x", "--ppo.gamma is 'x': give a number"),
+    ("--ppo.num-envs 1.5", "--ppo.num-envs is '1.5': give a whole number"),
+    ("--ppo.num-envs inf", "give a whole number"),
+    ("--physics.impl foo", "one of auto, jax, warp, native"),
+    ("--ppo.gamma", "--ppo.gamma needs a value"),
+    ("--ppo.gamma --seed 1", "--ppo.gamma needs a value"),
+    ("--film=3", "give --film or --no-film"),
+    ("--film false", "give --film or --no-film"),
+    ("-x", "unknown option -x"),
+    ("--until-seconds 0", "give a positive time"),
+    ("--resume nowhere", "nowhere holds no run"),
+]
+
+
+@pytest.mark.parametrize(("argv", "words"), WRONG)
+def test_a_mistake_is_one_line_and_exit_code_2(argv, words, capsys):
+    @cli.main_guard
+    def main():
+        cli.parse_config(argv.split())
+        return 0
+
+    assert main() == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def test_every_option_in_the_help_is_known(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.parse_config(["smoke", "--help"])
+    assert not stop.value.code
+    out = capsys.readouterr().out
+    for option in (
+        "--out",
+        "--resume",
+        "--ppo.gamma",
+        "--env.reward.drop",
+        "--no-film",
+    ):
+        assert option in out
+    assert "--preset" not in out
+    assert "PRESET" in out
+    assert "Discount per control step" in out
+    assert "(default: 16)" in out  # the preset's own value of --ppo.num-envs
+
+
+def test_resume_takes_the_runs_own_configuration(tmp_path):
+    run = str(runs.prepare(tmp_path / "run", PRESETS["smoke"]))
+    config, options = cli.parse_config(["--resume", run, "--total-steps", "9000"])
+    assert config.ppo == PRESETS["smoke"].ppo
+    assert config.total_steps == 9000
+    assert options.out == options.resume == run
+    for argv, words in (
+        (["--seed", "3"], "--seed cannot change"),
+        (["laptop"], "was started from preset smoke, not laptop"),
+        (["--out", "elsewhere"], "leave out --out"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            cli.parse_config(["--resume", run, *argv])
+
+
+def test_evaluate_and_render_options():
+    options = cli.parse_evaluate("--episodes 8 runs/x --json r.json --impl jax".split())
+    assert (options.dir, options.episodes) == ("runs/x", 8)
+    assert (options.json, options.impl, options.step) == ("r.json", "jax", None)
+    film = cli.parse_render("runs/x --out a.gif --seconds 3".split())
+    assert (film.dir, film.out, film.seconds) == ("runs/x", "a.gif", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("parse", "argv", "words"),
+    [
+        (cli.parse_evaluate, [], r"no run folder: .* DIR"),
+        (cli.parse_evaluate, ["a", "b"], "one folder at a time"),
+        (cli.parse_evaluate, ["a", "--episode", "3"], "did you mean --episodes"),
+        (cli.parse_evaluate, ["a", "--episodes", "0"], "at least 1"),
+        (
+            cli.parse_evaluate,
+            ["a", "--impl", "fast"],
+            "one of auto, jax, warp, native or None",
+        ),
+        (cli.parse_render, ["a", "--width", "101"], "101 x 480.*even"),
+        (cli.parse_render, ["a", "--seconds", "-1"], "must be positive"),
+    ],
+)
+def test_wrong_options_of_the_other_commands(parse, argv, words):
+    with pytest.raises(ConfigError, match=words):
+        parse(argv)
+
+
+def test_ctrl_c_is_exit_code_130(capsys):
+    @cli.main_guard
+    def main():
+        raise KeyboardInterrupt
+
+    assert main() == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_other_errors_keep_their_traceback():
+    @cli.main_guard
+    def main():
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        main()
+
+
+@pytest.mark.parametrize("command", ["train", "render"])
+def test_the_real_commands_fail_in_one_line(command, tmp_path):
+    """As a person types it: nothing but that line on stderr, and no file is made."""
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", f"mjxhand.{command}", "nowhere"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "nowhere" in done.stderr
+    assert list(tmp_path.iterdir()) == []

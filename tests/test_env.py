@@ -1,0 +1,296 @@
+"""The environment on native physics: goals, rewards, ends, control, senses."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.spatial.transform import Rotation
+
+import mjxhand
+from mjxhand import ConfigError, rotations
+from mjxhand.body import read
+
+N = 64
+HOLD = jnp.full((N, 20), 5, jnp.int32)  # bin 5 of 0 … 10 is "no move"
+
+
+@pytest.fixture(scope="module")
+def env():
+    return mjxhand.make("reorient", impl="native", pool_size=256, max_goals=3)
+
+
+@pytest.fixture(scope="module")
+def reset(env):
+    return jax.jit(jax.vmap(env.reset))
+
+
+@pytest.fixture(scope="module")
+def step(env):
+    return jax.jit(jax.vmap(env.step))
+
+
+@pytest.fixture()
+def start(reset):
+    return reset(jax.random.split(jax.random.PRNGKey(0), N))
+
+
+def scipy_angle(q, p):
+    a, b = (Rotation.from_quat(np.asarray(x, float), scalar_first=True) for x in (q, p))
+    return (a * b.inv()).magnitude()
+
+
+def with_qpos(state, **changes):
+    """`state` with hand or cube positions set: `cube=[..., 7]`, `hand=[..., 24]`."""
+    qpos = np.array(state.physics.qpos)
+    if "cube" in changes:
+        qpos[:, 24:31] = changes["cube"]
+    if "hand" in changes:
+        qpos[:, :24] = changes["hand"]
+    return state.replace(physics=state.physics.replace(qpos=jnp.asarray(qpos)))
+
+
+def test_streams(env, start):
+    sizes = {"vision": 7, "proprioception": 48, "touch": 92, "goal": 4, "privileged": 25}
+    assert env.observation_sizes == sizes
+    assert {k: v.shape for k, v in start.obs.items()} == {
+        k: (N, n) for k, n in sizes.items()
+    }
+    qpos, qvel = start.physics.qpos, start.physics.qvel
+    assert np.array_equal(start.obs["proprioception"][:, :24], qpos[:, :24])
+    assert np.array_equal(start.obs["proprioception"][:, 24:], qvel[:, :24])
+    assert np.array_equal(start.obs["vision"][:, :3], qpos[:, 24:27])
+    assert np.allclose(scipy_angle(start.obs["vision"][:, 3:], qpos[:, 27:]), 0, atol=1e-3)
+    assert np.all(start.obs["vision"][:, 3] >= 0)
+    assert np.array_equal(start.obs["goal"], start.goal)
+    assert np.all(start.obs["touch"] >= 0) and np.any(start.obs["touch"] > 0)
+
+
+def test_reset_clears_everything(start):
+    for name in ("goal_step", "episode_step", "goals", "reward"):
+        assert not np.any(getattr(start, name))
+    assert not np.any(start.terminated | start.truncated)
+    assert np.allclose(start.target, start.target[0])
+
+
+def test_same_key_same_state_and_observing_changes_nothing(env, start):
+    one = jax.tree.map(lambda x: x[0], start)
+    body = read(env.scene, one.physics)
+    first, second = env.observe(body, one.goal), env.observe(body, one.goal)
+    for name in first:
+        assert np.array_equal(first[name], second[name])
+        assert np.allclose(first[name], one.obs[name], atol=1e-5)
+
+
+def test_goals_are_uniform_and_never_solved(env, reset):
+    states = jax.vmap(env.reset)(jax.random.split(jax.random.PRNGKey(3), 4096))
+    angle = scipy_angle(states.goal, states.physics.qpos[:, 27:])
+    assert np.allclose(angle, states.angle, atol=1e-3)
+    assert angle.min() > 0.4
+    haar = lambda t: (t - np.sin(t)) / np.pi  # noqa: E731
+    cdf = lambda t: (haar(t) - haar(0.4)) / (1 - haar(0.4))  # noqa: E731
+    assert stats.kstest(angle, cdf).pvalue > 0.01
+    # Uniform orientations carry any vector to one uniform on the sphere.
+    axis = Rotation.from_quat(np.asarray(states.goal), scalar_first=True).apply([0, 0, 1])
+    assert stats.kstest(axis[:, 2], stats.uniform(-1, 2).cdf).pvalue > 0.001
+
+
+def test_near_goals_keep_within_their_limit(env):
+    params = env.params.replace(goal_angle_max=np.float32(0.9))
+    draw = jax.vmap(env.reset, in_axes=(0, None))
+    states = draw(jax.random.split(jax.random.PRNGKey(3), 1000), params)
+    assert states.angle.min() > 0.4 and states.angle.max() < 0.9 + 1e-3
+
+
+def test_reward_terms(env, start, step):
+    key = jax.random.PRNGKey(1)
+    state = start
+    for _ in range(5):
+        key, k = jax.random.split(key)
+        before = state
+        state = step(state, jax.random.randint(k, (N, 20), 0, 11))
+        m = state.metrics
+        angle = scipy_angle(before.goal, state.physics.qpos[:, 27:])
+        # The first step of an episode included: nothing of an earlier one remains.
+        assert np.allclose(m["reward/progress"], before.angle - angle, atol=2e-3)
+        assert np.allclose(m["reward/time"], -0.01)
+        assert np.allclose(m["reward/success"], 5.0 * (angle < 0.4), atol=1e-6)
+        force = env.scene.sensors["actuator_force"]
+        squares = np.square(np.asarray(state.physics.sensordata)[:, force])[:, 2:]
+        assert np.allclose(m["reward/force"], -0.001 * squares.sum(1), rtol=1e-3)
+        total = sum(v for k, v in m.items() if k.startswith("reward/"))
+        assert np.allclose(state.reward, total, atol=1e-5)
+
+
+def test_success_sets_a_new_goal_at_once(start, step):
+    cube = np.asarray(start.physics.qpos[:, 27:])
+    # Half of them have the goal where the cube is, given with the other sign.
+    goal = np.where(np.arange(N)[:, None] % 2, -cube, np.asarray(start.goal))
+    state = step(start.replace(goal=jnp.asarray(goal), goal_step=start.goal_step + 7), HOLD)
+    reached = np.arange(N) % 2 == 1
+    assert np.array_equal(state.metrics["success"] > 0, reached)
+    assert np.array_equal(state.goals, reached)
+    assert np.array_equal(state.goal_step, np.where(reached, 0, 8))
+    assert np.all(np.asarray(state.angle)[reached] > 0.4)
+    assert np.allclose(
+        state.angle, scipy_angle(state.goal, state.physics.qpos[:, 27:]), atol=2e-3
+    )
+    assert not np.any(state.terminated | state.truncated)
+    # The next step is paid for the new goal alone.
+    after = step(state, HOLD)
+    moved = scipy_angle(after.physics.qpos[:, 27:], state.physics.qpos[:, 27:])
+    assert np.all(np.abs(after.metrics["reward/progress"]) <= moved + 2e-3)
+
+
+def test_last_goal_completes_the_episode(start, step):
+    state = start.replace(goal=start.physics.qpos[:, 27:], goals=start.goals + 2)
+    state = step(state, HOLD)
+    assert np.all(state.truncated) and not np.any(state.terminated)
+    assert np.all(state.metrics["complete"] == 1)
+
+
+def test_time_limit_truncates(start, step):
+    state = step(start.replace(goal_step=start.goal_step + 98), HOLD)
+    assert not np.any(state.truncated)
+    state = step(start.replace(goal_step=start.goal_step + 99), HOLD)
+    assert np.all(state.truncated) and not np.any(state.terminated)
+
+
+@pytest.mark.parametrize("wrist", [(-0.489, -0.698), (0.0, 0.0), (0.14, 0.489)])
+def test_drop_is_judged_against_the_palm(env, start, step, wrist):
+    """A cube above the palm is held and one beneath it lost, however the wrist is bent."""
+    model = env.scene.mj_model
+    data = mujoco.MjData(model)
+    data.qpos[:] = env.scene.start_qpos
+    data.qpos[:2] = wrist
+    mujoco.mj_kinematics(model, data)
+    site = data.site("palm_centre")
+    normal = site.xmat.reshape(3, 3) @ env.scene.palm_normal
+    hand = np.tile(data.qpos[:24], (N, 1))
+    for height, dropped in [(0.07, False), (-0.06, True)]:
+        cube = np.tile([*(site.xpos + height * normal), 1.0, 0, 0, 0], (N, 1))
+        state = start.replace(target=start.target.at[:, :2].set(jnp.array(wrist)))
+        after = step(with_qpos(state, cube=cube, hand=hand), HOLD)
+        assert np.all(after.terminated == dropped)
+        assert np.all(after.metrics["dropped"] == dropped)
+        assert np.allclose(after.metrics["reward/drop"], -20.0 * dropped)
+        assert not np.any(after.truncated)
+
+
+def test_a_state_that_is_no_number_ends_its_own_episode(start, step):
+    qvel = start.physics.qvel.at[3].set(jnp.nan)
+    state = step(start.replace(physics=start.physics.replace(qvel=qvel)), HOLD)
+    bad = np.arange(N) == 3
+    assert np.array_equal(state.terminated, bad)
+    assert np.array_equal(state.metrics["invalid"] > 0, bad)
+    others = jax.tree.map(lambda x: np.asarray(x)[~bad], state)
+    assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(others))
+    assert np.all(np.isfinite(state.reward))
+
+
+def test_no_action_holds_the_cube(start, step):
+    """Relative control keeps its target, so that doing nothing does not let go."""
+    state = start
+    for _ in range(25):
+        state = step(state, HOLD)
+    assert np.array_equal(state.target, start.target)
+    assert np.mean(state.metrics["dropped"]) < 0.05
+
+
+def test_control_modes(env, start):
+    low, high = env.scene.ctrl_range.T
+    half = (high - low) / 2
+    one = jax.tree.map(lambda x: x[0], start)
+    action = jnp.array([10, 0, *[5] * 18])
+
+    def target(mode, **changes):
+        cfg = dataclasses.replace(env.config.env, control=mode, **changes)
+        config = dataclasses.replace(env.config, env=cfg)
+        twin = mjxhand.Env.__new__(mjxhand.Env)
+        twin.__dict__.update(env.__dict__, config=config)
+        return np.asarray(twin.control(action, one.target, one.physics))
+
+    absolute = target("absolute")
+    assert np.allclose(absolute[:2], [high[0], low[1]], atol=1e-6)
+    assert np.allclose(absolute[2:], (low + high)[2:] / 2, atol=1e-6)
+    relative = target("relative_to_target", relative_step=0.1)
+    assert np.allclose(relative[2:], one.target[2:], atol=1e-6)
+    expected = np.clip(one.target[0] + 0.1 * half[0], low[0], high[0])
+    assert np.isclose(relative[0], expected, atol=1e-6)
+    measured = np.asarray(one.physics.qpos)[env.scene.actuated]
+    got = target("relative_to_measured", relative_step=1.0)
+    assert np.allclose(got[2:], np.clip(measured, low, high)[2:], atol=1e-6)
+    assert np.isclose(got[1], np.clip(measured[1] - half[1], low[1], high[1]), atol=1e-6)
+
+
+def test_continuous_actions_equal_the_bins(env, start, step):
+    continuous = mjxhand.make(
+        "reorient", impl="native", pool_size=256, max_goals=3, actions="continuous"
+    )
+    bins = jax.random.randint(jax.random.PRNGKey(2), (N, 20), 0, 11)
+    a = step(start, bins)
+    b = jax.jit(jax.vmap(continuous.step))(start, bins / 5.0 - 1.0)
+    assert np.allclose(a.target, b.target, atol=1e-5)
+    assert np.allclose(a.physics.qpos, b.physics.qpos, atol=1e-3)
+
+
+def test_privileged_sees_the_remaining_rotation_and_world_velocities(env, start):
+    turn = Rotation.from_quat(np.asarray(start.goal), scalar_first=True)
+    turn = turn * Rotation.from_quat(
+        np.asarray(start.physics.qpos[:, 27:]), scalar_first=True
+    ).inv()
+    seen = np.asarray(start.obs["privileged"])
+    assert np.allclose(scipy_angle(seen[:, 15:19], turn.as_quat(scalar_first=True)), 0, atol=2e-3)
+    # C MuJoCo's own object velocity, world frame, is the reference for the rest.
+    model, data = env.scene.mj_model, mujoco.MjData(env.scene.mj_model)
+    for i in range(4):
+        data.qpos[:] = start.physics.qpos[i]
+        data.qvel[:] = start.physics.qvel[i]
+        mujoco.mj_forward(model, data)
+        velocity = np.zeros(6)
+        cube = model.body("cube").id
+        mujoco.mj_objectVelocity(
+            model, data, mujoco.mjtObj.mjOBJ_XBODY, cube, velocity, 0
+        )
+        assert np.allclose(seen[i, 19:22], velocity[3:], atol=1e-4)
+        assert np.allclose(seen[i, 22:25], velocity[:3], atol=1e-4)
+
+
+def test_relative_goal_is_the_remaining_rotation(start):
+    env = mjxhand.make("reorient", impl="native", pool_size=8, goal_encoding="relative")
+    one = jax.tree.map(lambda x: x[0], start)
+    obs = env.observe(read(env.scene, one.physics), one.goal)
+    cube = rotations.canonical(one.physics.qpos[27:])
+    assert np.isclose(
+        rotations.angle_between(rotations.multiply(obs["goal"], cube), one.goal),
+        0.0,
+        atol=1e-3,
+    )
+
+
+def test_labels_are_honest():
+    full = mjxhand.make("reorient", impl="native", pool_size=8)
+    near = mjxhand.make("reorient", impl="native", pool_size=8, goal_angle_max=1.0)
+    assert "full task" in full.label
+    assert "full task" not in near.label and "1.00 rad" in near.label
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"thresold": 0.2}, "threshold"),
+        ({"goal_angle_max": 0.3}, "goal_angle_max"),
+        ({"impl": "nativ"}, "native"),
+    ],
+)
+def test_bad_settings_are_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
+        mjxhand.make("reorient", **change)
+
+
+def test_unknown_task_is_refused():
+    with pytest.raises(ConfigError, match="reorient"):
+        mjxhand.make("reorientt")

@@ -1,0 +1,197 @@
+"""metrics.jsonl, TensorBoard events, the display."""
+
+import io
+import json
+import math
+
+import pytest
+from rich.console import Console
+
+from mjxhand import metrics as metrics_module
+from mjxhand import progress as progress_module
+from mjxhand.metrics import Metrics, Progress, read
+from mjxhand.presets import PRESETS
+from mjxhand.progress import clock, count, smooth
+
+
+def line(update: int, **more):
+    return {
+        "update": update,
+        "env_steps": update * 16_384,
+        "simulated_years": 1e-3,
+        "sps": 4000.0,
+        "episodes": 2,
+        "goals_per_episode": 1.5,
+        "drop_rate": 0.25,
+        "goal_angle_max": 0.95,
+        "policy/kl": 0.0123,
+        "policy/learning_rate": 5e-4,
+        "reward/drop": -0.003,
+        **more,
+    }
+
+
+def test_one_object_per_update_readable_at_once(tmp_path):
+    with Metrics(tmp_path) as metrics:
+        metrics.write(line(1))
+        assert read(tmp_path) == [line(1)]  # flushed, not only when closed
+        metrics.write(line(2))
+    assert [entry["update"] for entry in read(tmp_path)] == [1, 2]
+
+
+def test_nan_and_infinity_become_null(tmp_path):
+    with Metrics(tmp_path) as metrics:
+        metrics.write({"update": 1, "a": math.nan, "b": -math.inf, "c": 2.0})
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert json.loads(text) == {"update": 1, "a": None, "b": None, "c": 2.0}
+
+
+def test_resume_leaves_no_update_double_or_missing(tmp_path):
+    with Metrics(tmp_path) as metrics:
+        for update in (1, 2, 3, 4, 5):
+            metrics.write(line(update))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"update": 6, "env_st')  # killed while writing
+    with Metrics(tmp_path, resume_at=3) as metrics:
+        metrics.write(line(4, sps=1.0))
+    entries = read(tmp_path)
+    assert [entry["update"] for entry in entries] == [1, 2, 3, 4]
+    assert entries[3]["sps"] == 1.0
+    assert (tmp_path / "metrics.jsonl").read_text().endswith("\n")
+
+
+def test_whole_line_without_its_newline_is_dropped_too(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"update": 1}\n{"update": 2}')
+    with Metrics(tmp_path, resume_at=2) as metrics:
+        metrics.write({"update": 2})
+    assert read(tmp_path) == [{"update": 1}, {"update": 2}]
+
+
+def test_tensorboard_gets_the_numbers_by_group(tmp_path, monkeypatch):
+    from tensorboardX import SummaryWriter
+
+    seen = []
+    add = SummaryWriter.add_scalar
+    monkeypatch.setattr(
+        SummaryWriter, "add_scalar", lambda self, *a: (seen.append(a), add(self, *a))[1]
+    )
+    with Metrics(tmp_path) as metrics:
+        metrics.write(line(7, **{"loss/value": math.nan}))
+    assert ("policy/kl", 0.0123, 7) in seen
+    assert ("run/goals_per_episode", 1.5, 7) in seen
+    assert not any(tag in ("loss/value", "run/update") for tag, *_ in seen)
+    (events,) = tmp_path.glob("events.out.tfevents.*")
+    assert b"policy/kl" in events.read_bytes()
+
+
+def test_unwritable_tensorboard_is_said_once_and_stops_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    class Broken:
+        def __init__(self, *_, **__):
+            pass
+
+        def add_scalar(self, *_):
+            raise OSError("no space")
+
+    monkeypatch.setattr("tensorboardX.SummaryWriter", Broken)
+    with Metrics(tmp_path) as metrics:
+        for update in (1, 2, 3):
+            metrics.write(line(update))
+    assert len(read(tmp_path)) == 3
+    assert capsys.readouterr().err == "warning: no TensorBoard events (no space)\n"
+
+
+def show(console: Console, updates=(1, 2, 3), **options) -> str:
+    config = PRESETS["laptop"]
+    with Progress(
+        config, "laptop · near goals", console=console, **options
+    ) as progress:
+        for update in updates:
+            progress.show(line(update))
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def plain_console() -> Console:
+    return Console(file=io.StringIO(), highlight=False)
+
+
+def test_terminal_shows_everything_asked_for():
+    terminal = Console(
+        file=io.StringIO(), force_terminal=True, width=90, color_system=None
+    )
+    text = show(terminal)
+    total = PRESETS["laptop"].num_updates
+    for words in (
+        "laptop · near goals",
+        f"3/{total} updates",
+        "49.2 k of 2 M",
+        "0.001 years",
+        "4,000 steps/s",
+        "1.50",
+        "25 %",
+        "0.95 of 1.20 rad",
+        "0.0123",
+        "5.0e-04",
+        "drop -0.0030",
+        "left",
+    ):
+        assert words in text, words
+
+
+def test_elsewhere_plain_lines_not_too_often(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    console = plain_console()
+    with Progress(PRESETS["laptop"], "title", console=console) as progress:
+        for update in range(1, 31):
+            progress.show(line(update))
+            now[0] += 1.0
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    shown = [text.split("/")[0] for text in lines[1:]]
+    assert shown == ["update 1", "update 11", "update 21", "update 30"]
+    assert "\x1b" not in console.file.getvalue()
+
+
+def test_time_left_counts_from_where_this_process_began(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    config = PRESETS["laptop"]
+    progress = Progress(config, "title", console=plain_console())
+    progress.show(line(51))  # resumed; its time holds the compilation
+    now[0] = 20.0
+    progress.show(line(61))  # 2 s per update since
+    assert progress._eta(line(61)) == clock(2.0 * (config.num_updates - 61))
+    assert progress._eta(line(config.num_updates)) == "0:00"
+
+
+def test_quiet_shows_nothing():
+    assert show(plain_console(), quiet=True) == ""
+
+
+def test_rates_are_averaged_over_episodes_and_time():
+    lines = [
+        line(1, goals_per_episode=3.0, episodes=1, sps=1000.0),
+        line(2, goals_per_episode=0.0, episodes=2, sps=3000.0),
+        line(3, goals_per_episode=math.nan, episodes=0, sps=3000.0),
+    ]
+    shown = smooth(lines)
+    assert shown["goals_per_episode"] == pytest.approx(1.0)
+    assert shown["sps"] == pytest.approx(3 / (1 / 1000 + 2 / 3000))
+    assert shown["update"] == 3
+    assert math.isnan(smooth(lines[2:])["goals_per_episode"])
+
+
+def test_numbers_for_people():
+    assert [count(n) for n in (999, 16_384, 2e6, 5.9e8, 1.31e9)] == [
+        "999",
+        "16.4 k",
+        "2 M",
+        "590 M",
+        "1.31 G",
+    ]
+    assert [clock(s) for s in (5, 245, 3723)] == ["0:05", "4:05", "1:02:03"]
+    assert metrics_module.FILE == "metrics.jsonl"

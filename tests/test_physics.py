@@ -1,0 +1,261 @@
+"""The back ends against plain mj_step and against each other."""
+
+import builtins
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import pytest
+
+from mjxhand import physics, scene
+from mjxhand.config import ConfigError, PhysicsConfig, SceneConfig
+from mjxhand.native import ThreadedStepper
+
+BATCH = 32  # one compiled shape for every test of MJX
+CUPPED = SceneConfig(start_pose="cupped")
+
+
+@pytest.fixture(scope="module")
+def made() -> scene.Scene:
+    return scene.build(CUPPED)
+
+
+@pytest.fixture(scope="module")
+def settled(made) -> physics.PhysicsState:
+    return physics.settle(made, PhysicsConfig(), num=256, seconds=0.64, seed=0)
+
+
+@pytest.fixture(scope="module")
+def native(made) -> physics.Physics:
+    return physics.make_physics(made, PhysicsConfig(impl="native"))
+
+
+@pytest.fixture(scope="module")
+def mjx_step(made):
+    """One control step of BATCH copies in MJX, compiled once."""
+    return jax.jit(jax.vmap(physics.make_physics(made, PhysicsConfig(impl="jax")).step))
+
+
+def first(states: physics.PhysicsState, num: int = BATCH) -> physics.PhysicsState:
+    return jax.tree.map(lambda x: jnp.asarray(x[:num]), states)
+
+
+def gentle_commands(made, steps: int, num: int = BATCH) -> np.ndarray:
+    """float32[steps, num, 20]: targets that wander from the start pose."""
+    low, high = made.ctrl_range.T
+    moves = np.random.default_rng(0).uniform(-0.1, 0.1, (steps, num, 20))
+    targets = made.start_ctrl + np.cumsum(moves, 0) * (high - low) / 2
+    return np.clip(targets, low, high).astype(np.float32)
+
+
+def test_auto_is_native_on_a_cpu(made):
+    assert jax.default_backend() == "cpu"
+    assert physics.make_physics(made, PhysicsConfig()).impl == "native"
+
+
+@pytest.mark.parametrize(
+    ("cfg", "message"),
+    [
+        (PhysicsConfig(substeps=0), "substeps"),
+        (PhysicsConfig(threads=-1), "threads"),
+        (PhysicsConfig(impl="cuda"), "choose one of auto, native, jax, warp"),  # type: ignore
+    ],
+)
+def test_bad_settings_say_what_to_do(made, cfg, message):
+    with pytest.raises(ConfigError, match=message):
+        physics.make_physics(made, cfg)
+
+
+def test_missing_warp_says_how_to_install_it(made, monkeypatch):
+    real = builtins.__import__
+
+    def without_warp(name, *args, **kwargs):
+        if name == "warp":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_warp)
+    with pytest.raises(ConfigError, match=r"pip install 'mjxhand\[warp\]'"):
+        physics.make_physics(made, PhysicsConfig(impl="warp"))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_native_is_a_loop_of_mj_step(made, settled, threads):
+    """Bit for bit, whatever the number of threads, warm start and sensors included."""
+    stepper = ThreadedStepper(made.mj_model, substeps=10, threads=threads)
+    num = 13
+    state = [np.asarray(x[:num], np.float64) for x in
+             (settled.qpos, settled.qvel, settled.qacc_warmstart)]  # fmt: skip
+    data = [mujoco.MjData(stepper.model) for _ in range(num)]
+    for i, d in enumerate(data):
+        d.qpos[:], d.qvel[:], d.qacc_warmstart[:] = (x[i] for x in state)
+    for ctrl in gentle_commands(made, steps=4, num=num):
+        *state, sensordata = stepper.step(*state, ctrl)
+        for i, d in enumerate(data):
+            d.ctrl[:] = ctrl[i]
+            for _ in range(10):
+                mujoco.mj_step(stepper.model, d)
+            np.testing.assert_array_equal(state[0][i], d.qpos)
+            np.testing.assert_array_equal(state[1][i], d.qvel)
+            np.testing.assert_array_equal(state[2][i], d.qacc_warmstart)
+            np.testing.assert_array_equal(sensordata[i], d.sensordata)
+    assert (sensordata[:, made.sensors["touch"]] > 0).any()
+
+
+def test_native_solver_settings_change_only_digits(made, settled):
+    """Sparse Jacobians and no islands: the scene's own settings give the same step."""
+    plain = mujoco.MjData(made.mj_model)
+    tuned_model = ThreadedStepper(made.mj_model, substeps=1, threads=1).model
+    tuned = mujoco.MjData(tuned_model)
+    for i in range(16):
+        for model, data in ((made.mj_model, plain), (tuned_model, tuned)):
+            data.qpos[:], data.qvel[:] = settled.qpos[i], settled.qvel[i]
+            data.qacc_warmstart[:] = settled.qacc_warmstart[i]
+            data.ctrl[:] = made.start_ctrl
+            mujoco.mj_step(model, data)
+        np.testing.assert_allclose(tuned.qpos, plain.qpos, atol=1e-9)
+
+
+def test_native_batches_do_not_mix(made, settled, native):
+    """A copy's result does not depend on its batch, nor on how vmaps are nested."""
+    states = first(settled, 12)
+    ctrl = jnp.asarray(gentle_commands(made, 1, 12)[0])
+    whole = jax.jit(jax.vmap(native.step))(states, ctrl)
+    alone = native.step(jax.tree.map(lambda x: x[7], states), ctrl[7])
+    np.testing.assert_array_equal(whole.qpos[7], alone.qpos)
+    nested = jax.vmap(jax.vmap(native.step))(
+        *jax.tree.map(lambda x: x.reshape(3, 4, -1), (states, ctrl))
+    )
+    for a, b in zip(jax.tree.leaves(nested), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(a.reshape(b.shape), b)
+    # A command shared by all copies is not mapped over.
+    shared = jax.vmap(native.step, in_axes=(0, None))(states, ctrl[7])
+    np.testing.assert_array_equal(shared.qpos[7], alone.qpos)
+
+
+def test_native_runs_in_scan_and_shard_map(made, settled, native):
+    """512 copies × 32 steps on four devices at once, the load of a real rollout."""
+    states = physics.PhysicsState(
+        **{k: jnp.tile(v, (2, 1)) for k, v in settled.items()}
+    )
+    ctrl = jnp.asarray(made.start_ctrl, jnp.float32)
+    mesh = jax.make_mesh((jax.device_count(),), ("device",))
+    spec = jax.sharding.PartitionSpec("device")
+
+    def roll(states):
+        def step(states, _):
+            return jax.vmap(native.step, in_axes=(0, None))(states, ctrl), None
+
+        return jax.lax.scan(step, states, length=32)[0]
+
+    sharded = jax.jit(jax.shard_map(roll, mesh=mesh, in_specs=spec, out_specs=spec))
+    states = jax.device_put(states, jax.NamedSharding(mesh, spec))
+    qpos = np.asarray(sharded(states).qpos)
+    assert np.isfinite(qpos).all()
+    # The two halves began alike.
+    np.testing.assert_array_equal(qpos[:256], qpos[256:])
+
+
+def test_settled_cubes_are_held(made, settled):
+    assert settled.qpos.shape == (256, 31)
+    assert all(x.dtype == np.float32 for x in settled.values())
+    place = settled.sensordata[:, made.sensors["cube_in_palm"]]
+    height = place @ made.palm_normal
+    # No deeper than the palm's surface and a half edge, no higher than on the fingers.
+    assert 0.03 < height.min()
+    assert height.max() < 0.08
+    # A second later, still: the hand holds them.
+    stepper = ThreadedStepper(made.mj_model, 10)
+    state = (settled.qpos, settled.qvel, settled.qacc_warmstart)
+    for _ in range(12):
+        *state, sensordata = stepper.step(*state, np.tile(made.start_ctrl, (256, 1)))
+    assert physics.is_held(made, *state, sensordata).mean() > 0.99
+
+
+def test_settled_orientations_are_spread(settled, made):
+    """Uniform when dropped; held, any face may be up and any way round."""
+    quat = settled.qpos[:, 27:31].astype(np.float64)
+    np.testing.assert_allclose(np.linalg.norm(quat, axis=1), 1, atol=1e-5)
+    matrices = np.zeros((256, 9))
+    for matrix, q in zip(matrices, quat, strict=True):
+        mujoco.mju_quat2Mat(matrix, q)
+    up = matrices.reshape(-1, 3, 3)[:, 2]  # world z in the cube's frame
+    face = 2 * np.abs(up).argmax(1) + (np.take_along_axis(
+        up, np.abs(up).argmax(1)[:, None], 1)[:, 0] > 0)  # fmt: skip
+    counts = np.bincount(face, minlength=6)
+    assert (counts > 256 / 6 / 2).all()
+    # Mean rotation matrix of a uniform distribution: 0; entries' deviation: 1/sqrt(3 N).
+    assert np.abs(matrices.mean(0)).max() < 4.5 / np.sqrt(3 * 256)
+
+
+def test_settle_is_a_function_of_its_seed(made, settled):
+    again = physics.settle(made, PhysicsConfig(threads=1), num=64, seconds=0.64, seed=0)
+    other = physics.settle(made, PhysicsConfig(), num=64, seconds=0.64, seed=1)
+    np.testing.assert_array_equal(
+        again.qpos,
+        physics.settle(made, PhysicsConfig(), num=64, seconds=0.64, seed=0).qpos,
+    )
+    assert not np.array_equal(again.qpos, other.qpos)
+
+
+def test_settle_draws_fallen_cubes_again(made, monkeypatch):
+    """With half of all cubes declared fallen, the pool is full all the same."""
+    judged = []
+
+    def half(scene, qpos, *rest):
+        judged.append(qpos[:, 24])
+        return qpos[:, 24] > np.median(qpos[:, 24])
+
+    monkeypatch.setattr(physics, "is_held", half)
+    states = physics.settle(made, PhysicsConfig(), num=100, seconds=0.16, seed=0)
+    assert states.qpos.shape == (100, 31)
+    assert len(judged) > 1
+    monkeypatch.setattr(physics, "is_held", lambda s, qpos, *_: np.zeros(len(qpos), bool))
+    with pytest.raises(ConfigError, match="the hand held 0 of"):
+        physics.settle(made, PhysicsConfig(), num=8, seconds=0.08, seed=0)
+
+
+def test_mjx_step_equals_native(made, settled, native, mjx_step):
+    """One control step from the same states, float32 against float64.
+
+    Where a contact opens or closes within the 80 ms the two may part by more, so the
+    bound holds for the median and, tenfold, for nine in ten.
+    """
+    states, ctrl = first(settled), jnp.asarray(gentle_commands(made, 1)[0])
+    a = mjx_step(states, ctrl)
+    b = jax.jit(jax.vmap(native.step))(states, ctrl)
+    hand = np.abs(a.qpos[:, :24] - b.qpos[:, :24]).max(1)
+    cube = np.linalg.norm(a.qpos[:, 24:27] - b.qpos[:, 24:27], axis=1)
+    for error, bound in ((hand, 1e-3), (cube, 1e-4)):
+        assert np.median(error) < bound
+        assert np.quantile(error, 0.9) < 10 * bound
+
+
+def test_mjx_sensors_equal_native(made, settled, native, mjx_step):
+    """Sensors of the last physics step, as mj_step leaves them."""
+    states, ctrl = first(settled), jnp.asarray(gentle_commands(made, 1)[0])
+    a = np.asarray(mjx_step(states, ctrl).sensordata)
+    b = np.asarray(jax.jit(jax.vmap(native.step))(states, ctrl).sensordata)
+    tolerance = {"fingertip": 2e-4, "actuator_force": 2e-3, "cube_in_palm": 2e-4}
+    for name, bound in tolerance.items():
+        error = np.abs(a - b)[:, made.sensors[name]].max(1)
+        assert np.median(error) < bound, name
+    touch_a, touch_b = (x[:, made.sensors["touch"]] for x in (a, b))
+    assert (touch_b > 0.01).sum() > BATCH
+    felt = np.maximum(touch_a, touch_b) > 0.05
+    agree = np.abs(touch_a - touch_b) < 0.05 + 0.1 * np.maximum(touch_a, touch_b)
+    assert agree[felt].mean() > 0.8
+    assert not touch_a[:, touch_b.max(0) == 0].max() > 1.0
+
+
+def test_mjx_follows_native_for_a_second(made, settled, native, mjx_step):
+    """Rounding grows at each contact; after 0.96 s the cubes are still together."""
+    a = b = first(settled)
+    native_step = jax.jit(jax.vmap(native.step))
+    for ctrl in gentle_commands(made, steps=12):
+        a, b = mjx_step(a, ctrl), native_step(b, ctrl)
+    shift = np.linalg.norm(a.qpos[:, 24:27] - b.qpos[:, 24:27], axis=1)
+    dot = np.abs((a.qpos[:, 27:31] * b.qpos[:, 27:31]).sum(1))
+    assert np.median(shift) < 2e-3
+    assert np.median(2 * np.arccos(np.minimum(dot, 1))) < 0.05

@@ -1,0 +1,282 @@
+"""Films and pictures, made without a display; small, since a CPU draws them."""
+
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import imageio_ffmpeg
+import mujoco
+import numpy as np
+import pytest
+from PIL import Image
+
+from mjxhand import _gl, overlay, render
+from mjxhand.config import ConfigError
+from mjxhand.env import Env
+from mjxhand.presets import PRESETS
+from mjxhand.scene import Scene
+
+SMALL = {"width": 128, "height": 96}
+GOAL = np.array([0.5, 0.5, 0.5, 0.5])
+SUBSTEPS = 10
+
+
+@pytest.fixture(scope="module")
+def env() -> Env:
+    config = PRESETS["smoke"]
+    return Env(replace(config, physics=replace(config.physics, impl="native")))
+
+
+@pytest.fixture(scope="module")
+def world(env) -> Scene:
+    return env.scene
+
+
+@pytest.fixture(scope="module")
+def trajectory(world) -> dict[str, np.ndarray]:
+    """Six control steps: a goal reached in the second, the cube dropped in the fourth."""
+    model, data = world.mj_model, mujoco.MjData(world.mj_model)
+    data.qpos[:], data.ctrl[:] = world.start_qpos, world.start_ctrl
+    steps = []
+    for t in range(6):
+        steps.append(
+            {
+                "qpos": data.qpos.copy(),
+                "qvel": data.qvel.copy(),
+                "target": data.ctrl.copy(),
+                "goal": GOAL,
+                "goals": int(t in (2, 3)),
+                "goal_step": (0, 1, 0, 1, 0, 1)[t],
+                "episode_step": (0, 1, 2, 3, 0, 1)[t],
+                "success": t == 1,
+                "dropped": t == 3,
+                "ended": t == 3,
+            }
+        )
+        for _ in range(SUBSTEPS):
+            mujoco.mj_step(model, data)
+    return {name: np.array([step[name] for step in steps]) for name in steps[0]}
+
+
+@pytest.fixture
+def replay(world, trajectory):
+    with render.Renderer(world.mj_model, render.Camera(**SMALL)) as renderer:
+        yield render._Replay(renderer, world.cube_qpos, trajectory, SUBSTEPS)
+
+
+def test_two_pictures_per_control_step_and_a_pause_at_the_end(replay):
+    captions = [caption for _, caption in replay.frames(fps=25)]
+    held = round(render.HOLD_SECONDS * 25)
+    assert len(captions) == 6 * 2 + held
+    times = [round(c.episode_time, 2) for c in captions]
+    assert times[:8] == [0.0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24, 0.28]
+    assert times[8 : 8 + held] == [0.32] * held
+    assert times[-4:] == [0.0, 0.04, 0.08, 0.12]
+    assert [round(c.goal_time, 2) for c in captions[2:6]] == [0.08, 0.12, 0.0, 0.04]
+
+
+def test_events_are_announced_and_end_with_the_episode(replay):
+    events = [caption.event for _, caption in replay.frames(fps=25)]
+    assert events[:4] == [""] * 4
+    assert set(events[4:8]) == {"goal reached"}
+    assert set(events[8:-4]) == {"dropped"}
+    assert events[-4:] == [""] * 4
+
+
+def test_caption_tells_the_angle_to_the_goal(replay, trajectory):
+    _, caption = next(iter(replay.frames(fps=25)))
+    turn = np.array([1.0, 0.0, 0.0, 0.0])  # the cube's start orientation
+    assert caption.angle == pytest.approx(2 * math.acos(abs(turn @ GOAL)))
+    assert caption.goals == 0
+
+
+def test_the_simulation_between_control_steps_is_the_recorded_one(replay, trajectory):
+    """Replaying a step from its recorded start ends where the next one was recorded."""
+    frames = replay.frames(fps=25)
+    for _ in range(3):  # the third picture is the start of step 1
+        next(frames)
+    np.testing.assert_allclose(replay.data.qpos, trajectory["qpos"][1], atol=1e-12)
+    replay._set(0)
+    for _ in range(SUBSTEPS):
+        mujoco.mj_step(replay.model, replay.data)
+    np.testing.assert_allclose(replay.data.qpos, trajectory["qpos"][1], atol=1e-4)
+
+
+def ffmpeg(*arguments: str) -> subprocess.CompletedProcess:
+    exe = imageio_ffmpeg.get_ffmpeg_exe()
+    return subprocess.run([exe, *arguments], capture_output=True, check=False)
+
+
+@pytest.mark.filterwarnings("error:os.fork")
+def test_mp4_plays_everywhere(env, trajectory, tmp_path):
+    path = render.film(
+        env, trajectory, tmp_path / "new" / "film.mp4", camera=render.Camera(**SMALL)
+    )
+    about = ffmpeg("-i", str(path)).stderr.decode()
+    for words in ("Video: h264", "yuv420p", "128x96", "25 fps"):
+        assert words in about
+    raw = ffmpeg("-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-").stdout
+    frames = np.frombuffer(raw, np.uint8).reshape(-1, 96, 128, 3).astype(int)
+    assert len(frames) == 12 + round(render.HOLD_SECONDS * 25)
+    assert np.abs(frames[0] - frames[5]).mean() > 1  # a border flashes
+    assert [p.name for p in path.parent.iterdir()] == ["film.mp4"]
+
+
+def test_gif_has_the_same_length_and_is_in_colour(env, trajectory, tmp_path):
+    path = render.film(
+        env, trajectory, tmp_path / "film.gif", camera=render.Camera(**SMALL)
+    )
+    with Image.open(path) as gif:
+        total = 0
+        seen_green = False
+        for index in range(gif.n_frames):  # equal pictures in a row are merged into one
+            gif.seek(index)
+            total += gif.info["duration"]
+            corner = np.asarray(gif.convert("RGB"))[50, 0].astype(int)
+            seen_green |= bool(np.abs(corner - (0, 158, 115)).max() < 30)
+    assert total == 40 * (12 + round(render.HOLD_SECONDS * 25))
+    assert seen_green
+
+
+def test_still_shows_the_goal_cube_turning(world, tmp_path):
+    pictures = []
+    for name, goal in (("a", GOAL), ("b", np.array([0.9, 0.1, 0.3, 0.3]))):
+        camera = render.Camera(**SMALL)
+        path = render.still(
+            world, world.start_qpos, goal, tmp_path / f"{name}.png", camera
+        )
+        with Image.open(path) as image:
+            assert image.size == (128, 96)
+            pictures.append(np.asarray(image).astype(int))
+    changed = np.abs(pictures[0] - pictures[1]).max(axis=-1) > 20
+    assert 10 < changed.sum() < 0.3 * changed.size
+    assert len(np.unique(pictures[0].reshape(-1, 3), axis=0)) > 100
+
+
+def test_the_word_goal_stands_below_the_goal_cube(replay):
+    data = replay.data
+    replay.model.light_castshadow[:] = 0
+    mujoco.mj_forward(replay.model, data)
+    place = data.mocap_pos[0]
+    x, y = replay.renderer.project_below(data, place)
+    shown = replay.renderer.picture(data)
+    data.mocap_pos[0] += [0, 0, 5.0]  # gone: what changes is where the cube was
+    mujoco.mj_forward(replay.model, data)
+    gone = replay.renderer.picture(data)
+    rows, columns = np.nonzero(np.abs(shown.astype(int) - gone).max(axis=-1) > 40)
+    assert columns.min() < x < columns.max()
+    assert 0 <= y - np.percentile(rows, 95) < 20
+
+
+def test_ffmpeg_that_fails_leaves_no_file_and_says_why(env, trajectory, tmp_path):
+    odd = render.Camera(width=127, height=96)
+    with pytest.raises(
+        ConfigError, match=r"cannot write .*film\.mp4: ffmpeg"
+    ) as caught:
+        render.film(env, trajectory, tmp_path / "film.mp4", camera=odd)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["film.avi", "film"])
+def test_other_suffixes_are_refused_before_anything_is_drawn(
+    env, trajectory, tmp_path, name
+):
+    with pytest.raises(ConfigError, match=r"must end in \.mp4 or \.gif"):
+        render.film(env, trajectory, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_camera_lists_those_there(world, tmp_path):
+    with pytest.raises(ConfigError, match=r"no camera 'moon'.*front") as caught:
+        render.still(
+            world, world.start_qpos, GOAL, tmp_path / "a.png", render.Camera("moon")
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_no_library_to_draw_with_is_one_line(world, monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "disable")
+    with pytest.raises(ConfigError, match="install EGL") as caught:
+        render.Renderer(world.mj_model)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_broken_driver_is_one_line(world, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("Cannot initialize\na EGL device display")
+
+    monkeypatch.setattr(mujoco, "Renderer", broken)
+    with pytest.raises(
+        ConfigError, match=r"Cannot initialize a EGL.*libegl1"
+    ) as caught:
+        render.Renderer(world.mj_model)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "platform", "there", "choice"),
+    [
+        ({}, "linux", ["EGL", "OSMesa"], "egl"),
+        ({}, "linux", ["OSMesa"], "osmesa"),
+        ({}, "linux", [], "disable"),
+        ({"DISPLAY": ":0"}, "linux", ["EGL"], None),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", ["EGL"], None),
+        ({"MUJOCO_GL": "glfw"}, "linux", ["EGL"], None),
+        ({"DISPLAY": ""}, "linux", ["EGL"], "egl"),
+        ({}, "darwin", ["EGL"], None),
+        ({}, "win32", [], None),
+    ],
+)
+def test_choice_of_renderer(environ, platform, there, choice):
+    assert _gl.choose(environ, platform, lambda name: name in there) == choice
+
+
+def test_nothing_is_printed_by_import_and_exit(tmp_path):
+    """The renderer's destructor would print at exit; MJX prints at import."""
+    code = (
+        "from mjxhand import render, scene; import numpy as np; s = scene.build();"
+        "c = render.Camera(width=32, height=32);"
+        "render.still(s, s.start_qpos, np.array([1., 0, 0, 0]), 'a.png', c)"
+    )
+    env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "MUJOCO_GL")}
+    env |= {"PYTHONPATH": str(Path(__file__).parents[1]), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+    assert (tmp_path / "a.png").exists()
+
+
+def test_caption_is_drawn_inside_the_picture():
+    picture = np.zeros((240, 320, 3), np.uint8)
+    caption = overlay.Caption(
+        goals=3, angle=1.0, goal_time=9.0, episode_time=20.0, goal_at=(160, 60)
+    )
+    drawn = overlay.draw(picture, caption, label="a long name " * 5, goal_seconds=8.0)
+    assert drawn.shape == picture.shape
+    assert drawn[-1, -1].tolist() == [0xE6, 0x9F, 0x00]  # the bar, full and late
+    assert not drawn[100:200].any()  # the middle stays free
+    flash = overlay.draw(
+        picture,
+        overlay.Caption(
+            goals=3,
+            angle=1.0,
+            goal_time=1.0,
+            episode_time=2.0,
+            goal_at=(160, 60),
+            event="dropped",
+        ),
+        label="x",
+        goal_seconds=8.0,
+    )
+    assert flash[120, 0].tolist() == [0xD5, 0x5E, 0x00]

@@ -1,0 +1,88 @@
+"""Rotations: hand-worked values, scipy as the reference, laws of SO(3)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+from scipy.spatial.transform import Rotation
+
+from mjxhand import rotations
+
+KEY = jax.random.PRNGKey(0)
+QUARTER_Z = jnp.array([np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)])
+IDENTITY = jnp.array([1.0, 0.0, 0.0, 0.0])
+
+
+def scipy(q):
+    return Rotation.from_quat(np.asarray(q, np.float64), scalar_first=True)
+
+
+def test_angle_by_hand():
+    assert np.isclose(rotations.angle_between(QUARTER_Z, IDENTITY), np.pi / 2)
+    half = rotations.multiply(QUARTER_Z, QUARTER_Z)
+    assert np.isclose(rotations.angle_between(half, IDENTITY), np.pi, atol=1e-6)
+    assert rotations.angle_between(IDENTITY, IDENTITY) == 0.0
+
+
+def test_angle_is_blind_to_sign_and_symmetric():
+    q = rotations.random_quaternion(KEY, (500,))
+    p = rotations.random_quaternion(jax.random.PRNGKey(1), (500,))
+    angle = rotations.angle_between(q, p)
+    assert np.allclose(angle, rotations.angle_between(-q, p), atol=1e-6)
+    assert np.allclose(angle, rotations.angle_between(p, q), atol=1e-6)
+    assert np.all((angle >= 0) & (angle <= np.pi + 1e-6))
+    reference = (scipy(q) * scipy(p).inv()).magnitude()
+    assert np.allclose(angle, reference, atol=2e-6)
+
+
+def test_small_angles_keep_their_digits():
+    tiny = rotations.from_axis_angle(jnp.array([0.0, 0.0, 1.0]), jnp.float32(1e-4))
+    assert np.isclose(rotations.angle_between(tiny, IDENTITY), 1e-4, rtol=1e-3)
+
+
+def test_against_scipy():
+    q = rotations.random_quaternion(KEY, (200,))
+    p = rotations.random_quaternion(jax.random.PRNGKey(1), (200,))
+    v = jax.random.normal(KEY, (200, 3))
+    product = scipy(rotations.multiply(q, p)).as_matrix()
+    assert np.allclose(product, (scipy(q) * scipy(p)).as_matrix(), atol=1e-5)
+    assert np.allclose(rotations.rotate(q, v), scipy(q).apply(v), atol=1e-5)
+    assert np.allclose(rotations.log(q), scipy(q).as_rotvec(), atol=1e-4)
+    assert np.allclose(rotations.log(-q), rotations.log(q), atol=1e-5)
+
+
+def test_log_of_identity_is_zero():
+    assert np.array_equal(rotations.log(IDENTITY), np.zeros(3))
+
+
+def test_normalize_and_canonical():
+    assert np.allclose(rotations.normalize(3.0 * QUARTER_Z), QUARTER_Z)
+    assert np.array_equal(rotations.normalize(jnp.zeros(4)), IDENTITY)
+    assert np.array_equal(
+        rotations.canonical(jnp.array([0.0, -1.0, 0.0, 0.0])), [0.0, 1.0, 0.0, 0.0]
+    )
+    assert np.all(rotations.canonical(-QUARTER_Z) == QUARTER_Z)
+
+
+def test_random_quaternion_is_uniform_on_so3():
+    q = np.asarray(rotations.random_quaternion(KEY, (20_000,)))
+    assert np.allclose(np.linalg.norm(q, axis=-1), 1.0, atol=1e-5)
+    # Haar measure: the angle has density (1 - cos θ)/π, and a rotated vector is uniform on
+    # the sphere, so that each of its coordinates is uniform on [-1, 1].
+    angle = 2 * np.arccos(np.clip(np.abs(q[:, 0]), 0, 1))
+    cdf = lambda t: (t - np.sin(t)) / np.pi  # noqa: E731
+    assert stats.kstest(angle, cdf).pvalue > 0.01
+    turned = scipy(q).apply([1.0, 0.0, 0.0])
+    for i in range(3):
+        assert stats.kstest(turned[:, i], stats.uniform(-1, 2).cdf).pvalue > 0.01
+
+
+def test_random_angle_is_the_haar_density_cut_to_the_interval():
+    keys = jax.random.split(KEY, 20_000)
+    low, high = 0.4, 1.2
+    draw = jax.vmap(lambda k: rotations.random_angle(k, low, high))
+    angle = np.asarray(draw(keys))
+    assert angle.min() >= low and angle.max() <= high
+    haar = lambda t: (t - np.sin(t)) / np.pi  # noqa: E731
+    cdf = lambda t: (haar(t) - haar(low)) / (haar(high) - haar(low))  # noqa: E731
+    assert stats.kstest(angle, cdf).pvalue > 0.01
