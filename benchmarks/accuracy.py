@@ -3,9 +3,10 @@
     python benchmarks/accuracy.py [--json FILE] [--no-jax]
 
 Cubes held by the hand are carried along by the commands of an untrained policy: every
-80 ms each servo's target moves by up to a quarter of its half range. Each setting starts from the same states and gets the
-same commands as the reference, C MuJoCo at 1 ms and up to 100 solver iterations. Contact
-is chaotic, so single rollouts part ways whatever the setting: the table has medians.
+80 ms each servo's target moves by up to a quarter of its half range. Each setting starts
+from the same states and gets the same commands as the reference, C MuJoCo at 1 ms and up
+to 100 solver iterations. Contact is chaotic, so single rollouts part ways whatever the
+setting: the table has medians.
 """
 
 import argparse
@@ -13,17 +14,14 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import environment
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mjxhand import physics, scene
-from mjxhand.config import EnvConfig, PhysicsConfig, SceneConfig
+from mjxhand.config import EnvConfig, Impl, PhysicsConfig, SceneConfig
 from mjxhand.native import ThreadedStepper
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks import environment
 
 ROLLOUTS = 60
 CONTROL_SECONDS = 0.08
@@ -39,7 +37,7 @@ class Case:
 
     name: str
     scene: SceneConfig
-    impl: str = "native"
+    impl: Impl = "native"
 
 
 REFERENCE = replace(DEFAULT, timestep=0.001, iterations=100, ls_iterations=50)
@@ -48,13 +46,20 @@ CASES = (
     Case("showcase: 8 ms, 20 iterations, Euler", SHOWCASE),
     Case("ours: SceneConfig()", DEFAULT),
     Case("ours: SceneConfig()", DEFAULT, impl="jax"),
-    Case("8 ms, 3 iterations", replace(DEFAULT, iterations=3)),
-    Case("8 ms, 1 iteration", replace(DEFAULT, iterations=1)),
-    Case("16 ms", replace(DEFAULT, timestep=0.016)),
+    *(
+        Case(f"8 ms, {n} iteration{'s' * (n > 1)}", replace(DEFAULT, iterations=n))
+        for n in (5, 4, 3, 1)
+    ),
+    *(
+        Case(f"16 ms, {n} iterations", replace(DEFAULT, timestep=0.016, iterations=n))
+        for n in (20, 5, 3)
+    ),
 )
 
 
-def start_and_commands(seed: int, start_pose: str) -> tuple[physics.PhysicsState, np.ndarray]:
+def start_and_commands(
+    seed: int, start_pose: str
+) -> tuple[physics.PhysicsState, np.ndarray]:
     """ROLLOUTS held states and commands [CONTROL_STEPS, ROLLOUTS, 20]."""
     made = scene.build(replace(REFERENCE, start_pose=start_pose))
     cfg = PhysicsConfig(substeps=round(CONTROL_SECONDS / REFERENCE.timestep))
@@ -69,17 +74,22 @@ def start_and_commands(seed: int, start_pose: str) -> tuple[physics.PhysicsState
     return states, np.stack(commands)
 
 
-def final_cubes(case: Case, state: physics.PhysicsState, commands: np.ndarray):
+def final_cubes(
+    case: Case, state: physics.PhysicsState, commands: np.ndarray
+) -> np.ndarray:
     """Cube poses [ROLLOUTS, 7] after the commands."""
     made = scene.build(case.scene)
     substeps = round(CONTROL_SECONDS / case.scene.timestep)
     if case.impl == "native":
         step = ThreadedStepper(made.mj_model, substeps).step
-        now = (state.qpos, state.qvel, state.qacc_warmstart)
+        start = (state.qpos, state.qvel, state.qacc_warmstart)
+        now = tuple(np.asarray(x) for x in start)
         for ctrl in commands:
             now = step(*now, ctrl)[:3]
-        return now[0][:, made.cube_qpos]
-    back_end = physics.make_physics(made, PhysicsConfig(impl=case.impl, substeps=substeps))
+        return np.asarray(now[0])[:, made.cube_qpos]
+    back_end = physics.make_physics(
+        made, PhysicsConfig(impl=case.impl, substeps=substeps)
+    )
     step = jax.jit(jax.vmap(back_end.step))
     state = jax.tree.map(jnp.asarray, state)
     for ctrl in commands:
@@ -125,9 +135,13 @@ def measure(cases: tuple[Case, ...], start_pose: str) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description="Distance of physics settings from fine-grained physics."
+    )
     parser.add_argument("--json", type=Path, help="write the results to this file")
-    parser.add_argument("--no-jax", action="store_true", help="leave MJX out (it compiles)")
+    parser.add_argument(
+        "--no-jax", action="store_true", help="leave MJX out (it compiles)"
+    )
     parser.add_argument("--start-pose", default=DEFAULT.start_pose)
     args = parser.parse_args()
     cases = tuple(c for c in CASES if not (args.no_jax and c.impl == "jax"))

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import jax
 
-PACKAGES = ("jax", "jaxlib", "mujoco", "mujoco-mjx", "flax", "optax", "warp-lang", "numpy")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "mujoco",
+    "mujoco-mjx",
+    "flax",
+    "optax",
+    "warp-lang",
+    "numpy",
+)
 
 
 def describe() -> dict:

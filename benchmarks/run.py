@@ -16,17 +16,13 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks import environment
+import environment
+import jax
+from cases import CASES
 
 
 def run_case(name: str, repeats: int) -> dict:
     """Compile, warm up and time one case; runs in a fresh process."""
-    import jax
-
-    from benchmarks.cases import CASES
-
     (case,) = (case for case in CASES if case.name == name)
     start = time.perf_counter()
     program = case.make()
@@ -62,10 +58,10 @@ def _device_peak_mb(device) -> float | None:
 
 
 def main() -> int:
-    from benchmarks.cases import CASES
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-f", "--filter", default="", help="regular expression: cases to run")
+    parser = argparse.ArgumentParser(description="Times the cases of cases.py.")
+    parser.add_argument(
+        "-f", "--filter", default="", help="regular expression: cases to run"
+    )
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--repeats", type=int, default=5, help="timed calls per case")
     parser.add_argument("--list", action="store_true", help="print the cases and stop")

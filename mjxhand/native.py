@@ -7,6 +7,7 @@ leaves out sensors in all but the last physics step.
 import copy
 import os
 import queue
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,6 +23,12 @@ _STATE_AND_CTRL = _STATE | mujoco.mjtState.mjSTATE_CTRL.value
 
 BLOCKS_PER_THREAD = 4
 """Copies differ in cost (contacts), so threads take blocks from a common queue."""
+
+
+def _warn(message: str) -> None:
+    """MuJoCo's warnings, less the one about bad states, which the environment counts."""
+    if "Nan, Inf or huge value" not in message:
+        print(f"MuJoCo: {message}", file=sys.stderr)
 
 
 class ThreadedStepper:
@@ -44,9 +51,15 @@ class ThreadedStepper:
         for _ in range(threads):
             self._data.put(mujoco.MjData(self.model))
         self._turn = threading.Lock()
+        # MuJoCo's own handler would write MUJOCO_LOG.TXT into the working folder.
+        mujoco.set_mju_user_warning(_warn)
 
     def step(
-        self, qpos: np.ndarray, qvel: np.ndarray, warmstart: np.ndarray, ctrl: np.ndarray
+        self,
+        qpos: np.ndarray,
+        qvel: np.ndarray,
+        warmstart: np.ndarray,
+        ctrl: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """One control step of every copy; leading axes are free and kept.
 
@@ -58,7 +71,9 @@ class ThreadedStepper:
         """
         nq, nv = self.model.nq, self.model.nv
         batch = qpos.shape[:-1]
-        before = np.concatenate([qpos, qvel, warmstart, ctrl], axis=-1, dtype=np.float64)
+        before = np.concatenate(
+            [qpos, qvel, warmstart, ctrl], axis=-1, dtype=np.float64
+        )
         before = before.reshape(-1, before.shape[-1])
         count = before.shape[0]
         after = np.empty((count, nq + 2 * nv))
@@ -101,15 +116,16 @@ def _usable_cores() -> int:
 
 
 def native_model(model: mujoco.MjModel) -> mujoco.MjModel:
-    """A copy with the solver settings that are fastest in C.
+    """A copy with the settings that suit C.
 
     Sparse Jacobians and no constraint islands: the same equations, the last digits
-    differ, a tenth faster for one hand and one cube.
+    differ, a tenth faster for one hand and one cube. No automatic reset: C would put a
+    diverged state back to the start in silence; as in MJX, whoever steps is to see it.
     """
     model = copy.copy(model)
     model.opt.jacobian = mujoco.mjtJacobian.mjJAC_SPARSE
-    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND.value
-    # A state that is no number must stay visible: by default mj_step puts the start
-    # state in its place and goes on.
-    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET.value
+    model.opt.disableflags |= (
+        mujoco.mjtDisableBit.mjDSBL_ISLAND.value
+        | mujoco.mjtDisableBit.mjDSBL_AUTORESET.value
+    )
     return model

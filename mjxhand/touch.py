@@ -59,7 +59,12 @@ def _proximal(finger: str) -> list[Pad]:
     """A finger's first segment: the palmar side is split into bottom and top."""
     body, half = f"{finger}proximal", 0.005
     front = [
-        Pad(f"touch_{body}_front_{hand}_{end}", body, (x, -half, z), (half, half, 0.01625))
+        Pad(
+            f"touch_{body}_front_{hand}_{end}",
+            body,
+            (x, -half, z),
+            (half, half, 0.01625),
+        )
         for end, z in (("bottom", 0.00625), ("top", 0.03875))
         for hand, x in (("left", -half), ("right", half))
     ]

@@ -17,7 +17,7 @@ import numpy as np
 from mjxhand import agent as agent_module
 from mjxhand import cli, evaluate, presets, render
 from mjxhand.checkpoint import Checkpoints
-from mjxhand.config import Config
+from mjxhand.config import Config, ConfigError
 from mjxhand.env import Env, EnvParams
 from mjxhand.metrics import Metrics, Progress
 from mjxhand.sharding import Program, make_mesh
@@ -184,9 +184,15 @@ def report(config: Config, out: Path) -> None:
     write_text_atomically(
         out / "evaluation.json", json.dumps(results, indent=1) + "\n"
     )
-    if config.film:
-        steps = play.record(policy, steps=round(FILM_SECONDS / config.control_seconds))
-        print(f"film: {render.film(env, steps, out / 'film.mp4')}")
+
+
+def film(out: Path) -> None:
+    """Film the trained policy; a machine that cannot draw says so and loses nothing else."""
+    options = cli.RenderOptions(dir=str(out), seconds=FILM_SECONDS)
+    try:
+        print(f"film: {render.film_run(options)}")
+    except ConfigError as error:
+        print(f"no film: {error}", file=sys.stderr)
 
 
 @cli.main_guard
@@ -207,6 +213,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if config.evaluate_episodes:
         report(config, out)
+    if config.film:
+        film(out)
     print(f"run: {out}")
     return 0
 

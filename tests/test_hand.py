@@ -19,9 +19,14 @@ COUPLINGS = [f"{finger}J1c" for finger in ("FF", "MF", "RF", "LF")]
 @pytest.fixture(scope="module")
 def published() -> mujoco.MjModel:
     # Found, not imported: importing it would start gymnasium.
-    (package,) = importlib.util.find_spec("gymnasium_robotics").submodule_search_locations
+    found = importlib.util.find_spec("gymnasium_robotics")
+    assert found is not None, "pip install 'mjxhand[dev]'"
+    assert found.submodule_search_locations is not None
+    (package,) = found.submodule_search_locations
     assets = Path(package, "envs", "assets", "hand")
-    return mujoco.MjModel.from_xml_path(str(assets / "manipulate_block_touch_sensors.xml"))
+    return mujoco.MjModel.from_xml_path(
+        str(assets / "manipulate_block_touch_sensors.xml")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +54,23 @@ def test_joints_come_in_the_published_order(published):
 @pytest.mark.parametrize("name", JOINTS)
 def test_joint_is_the_published_one(published, ours, name):
     theirs, mine = published.joint(PREFIX + name), ours.joint(name)
-    for field in ("type", "axis", "pos", "range", "margin", "solref", "solimp", "stiffness"):
-        np.testing.assert_array_equal(getattr(mine, field), getattr(theirs, field), field)
+    for field in (
+        "type",
+        "axis",
+        "pos",
+        "range",
+        "margin",
+        "solref",
+        "solimp",
+        "stiffness",
+    ):
+        np.testing.assert_array_equal(
+            getattr(mine, field), getattr(theirs, field), field
+        )
     for field in ("damping", "armature", "frictionloss"):
-        np.testing.assert_array_equal(getattr(mine, field), getattr(theirs, field), field)
+        np.testing.assert_array_equal(
+            getattr(mine, field), getattr(theirs, field), field
+        )
     body = published.body(int(theirs.bodyid[0])).name
     assert body == PREFIX + ours.body(int(mine.bodyid[0])).name
 
@@ -72,7 +90,10 @@ def test_link_is_the_published_one(published, ours, name):
         return
     np.testing.assert_array_equal(mine.pos, theirs.pos)
     np.testing.assert_allclose(mine.quat, theirs.quat, atol=1e-5)
-    assert PREFIX + ours.body(int(mine.parentid[0])).name == published.body(int(theirs.parentid[0])).name
+    assert (
+        PREFIX + ours.body(int(mine.parentid[0])).name
+        == published.body(int(theirs.parentid[0])).name
+    )
 
 
 def test_servos_are_the_published_ones(published, ours):
@@ -137,8 +158,15 @@ def test_finger_capsules_are_the_published_ones(published, ours):
         np.testing.assert_allclose(mine.size[:2], theirs.size[:2], atol=1e-9)
         np.testing.assert_allclose(mine.pos, theirs.pos, atol=1e-9)
         axes = [abs(rotation(geom.quat)[:, 2]) for geom in (mine, theirs)]
-        np.testing.assert_allclose(*axes, atol=1e-3)
-        for field in ("condim", "contype", "conaffinity", "friction", "solref", "solimp"):
+        np.testing.assert_allclose(axes[0], axes[1], atol=1e-3)
+        for field in (
+            "condim",
+            "contype",
+            "conaffinity",
+            "friction",
+            "solref",
+            "solimp",
+        ):
             np.testing.assert_array_equal(getattr(mine, field), getattr(theirs, field))
         assert mine.margin == theirs.margin
         compared += 1
@@ -157,8 +185,12 @@ def test_capsules_have_the_extent_of_the_box_they_replace(published, ours, box, 
     theirs = published.geom(f"{PREFIX}C_{box}")
     assert theirs.type == mujoco.mjtGeom.mjGEOM_BOX
     geoms = [ours.geom(name) for name in names]
-    high = np.max([g.pos + [g.size[0], g.size[0], g.size[0] + g.size[1]] for g in geoms], 0)
-    low = np.min([g.pos - [g.size[0], g.size[0], g.size[0] + g.size[1]] for g in geoms], 0)
+    high = np.max(
+        [g.pos + [g.size[0], g.size[0], g.size[0] + g.size[1]] for g in geoms], 0
+    )
+    low = np.min(
+        [g.pos - [g.size[0], g.size[0], g.size[0] + g.size[1]] for g in geoms], 0
+    )
     # Across: the same, but for the metacarpal, 1.6 mm wider on either side than its box.
     slack = 0.0017 if box == "lfmetacarpal" else 2e-4
     np.testing.assert_allclose(high, theirs.pos + theirs.size, atol=slack)

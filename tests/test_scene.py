@@ -145,7 +145,9 @@ def test_cameras_see_what_they_are_for(built):
     mujoco.mj_forward(model, data)
 
     def on_screen(camera, point, aspect=4 / 3):
-        at = data.cam_xmat[camera.id].reshape(3, 3).T @ (point - data.cam_xpos[camera.id])
+        at = data.cam_xmat[camera.id].reshape(3, 3).T @ (
+            point - data.cam_xpos[camera.id]
+        )
         half = np.tan(np.radians(model.cam_fovy[camera.id]) / 2)
         x, y = at[:2] / -at[2]
         return at[2] < 0 and abs(x) < half * aspect and abs(y) < half
@@ -199,7 +201,9 @@ def test_cube_rests_on_the_capsules_as_on_the_box(turn):
         data.qpos[3:] = both
         mujoco.mj_step(model, data, 1000)
         assert np.abs(data.qvel).max() < 1e-2
-        rests.append((data.qpos[2], data.xmat[model.body("cube").id].reshape(3, 3)[2, 2]))
+        rests.append(
+            (data.qpos[2], data.xmat[model.body("cube").id].reshape(3, 3)[2, 2])
+        )
     (box_height, box_upright), (height, upright) = rests
     assert height == pytest.approx(box_height, abs=3e-4)
     assert box_upright == pytest.approx(1, abs=1e-4)

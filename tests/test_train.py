@@ -1,0 +1,142 @@
+"""The commands as a user runs them: train, stop, resume, evaluate, film."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from mjxhand import evaluate, metrics, train
+from mjxhand.presets import PRESETS
+
+TRAIN = [sys.executable, "-m", "mjxhand.train"]
+
+
+def run(*args, **kwargs):
+    return subprocess.run(
+        [*map(str, args)], capture_output=True, text=True, timeout=300, **kwargs
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished smoke run, made by the command, and what it printed."""
+    out = tmp_path_factory.mktemp("runs") / "smoke"
+    result = run(*TRAIN, "smoke", "--out", out)
+    assert result.returncode == 0, result.stderr
+    return out, result
+
+
+def test_smoke_leaves_a_whole_run(trained):
+    out, result = trained
+    assert result.stderr == ""
+    lines = metrics.read(out)
+    assert [line["update"] for line in lines] == [1, 2, 3, 4]
+    assert [line["env_steps"] for line in lines] == [256, 512, 768, 1024]
+    assert np.isclose(lines[-1]["simulated_years"], 1024 * 0.08 / 31_557_600)
+    terms = {"time", "progress", "drop", "success", "force"}
+    assert {f"reward/{term}" for term in terms} <= set(lines[-1])
+    for name in ("sps", "goals_per_episode", "loss/policy", "loss/value", "policy/kl"):
+        assert name in lines[-1]
+    assert (out / "film.mp4").stat().st_size > 1000
+    report = json.loads((out / "evaluation.json").read_text())
+    assert set(report) == {"task", "full_task"}
+    for result in (report["task"]["trained"], report["full_task"]["untrained"]):
+        assert result["episodes"] == 8 and result["unfinished"] == 0
+        ends = ("drop_rate", "time_out_rate", "complete_rate", "invalid_rate")
+        assert np.isclose(sum(result[end] for end in ends), 1.0)
+        histogram = result["goals"]["histogram"]
+        assert sum(histogram.values()) == 8
+        mean = sum(int(goals) * n for goals, n in histogram.items()) / 8
+        assert np.isclose(mean, result["goals"]["mean"])
+
+
+def test_a_used_folder_is_refused(trained):
+    out, _ = trained
+    before = sorted(out.rglob("*"))
+    result = run(*TRAIN, "smoke", "--out", out)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1 and "--resume" in result.stderr
+    assert sorted(out.rglob("*")) == before
+
+
+def test_evaluate_command_is_repeatable(trained, tmp_path):
+    out, _ = trained
+    results = []
+    for name in ("a.json", "b.json"):
+        evaluate.main(
+            [str(out), "--episodes", "8", "--seed", "7", "--json", str(tmp_path / name)]
+        )
+        results.append(json.loads((tmp_path / name).read_text()))
+    assert results[0] == results[1]
+    assert results[0]["seed"] == 7 and results[0]["impl"] == "native"
+
+
+def test_checkpoint_of_another_network_is_refused(trained, capsys):
+    out, _ = trained
+    config = json.loads((out / "config.json").read_text())
+    changed = config | {"network": config["network"] | {"units_scale": 0.1}}
+    try:
+        (out / "config.json").write_text(json.dumps(changed))
+        assert evaluate.main([str(out), "--episodes", "2"]) == 2
+    finally:
+        (out / "config.json").write_text(json.dumps(config))
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "another network" in error
+
+
+def test_resumed_run_equals_an_unbroken_one(trained, tmp_path):
+    """Two updates, a new process, two more: the metrics and weights of four."""
+    out, _ = trained
+    config = PRESETS["smoke"]
+    half = tmp_path / "half"
+    args = [*TRAIN, "smoke", "--out", half, "--no-film", "--evaluate-episodes", 0]
+    assert run(*args, "--total-steps", 512).returncode == 0
+    result = run(*TRAIN, "--resume", half, "--total-steps", config.total_steps)
+    assert result.returncode == 0, result.stderr
+    timing = {"seconds", "sps"}
+    for a, b in zip(metrics.read(out), metrics.read(half), strict=True):
+        assert {k: v for k, v in a.items() if k not in timing} == {
+            k: v for k, v in b.items() if k not in timing
+        }
+    whole, parts = evaluate.load_policy(out), evaluate.load_policy(half)
+    import jax
+
+    for a, b in zip(
+        jax.tree.leaves(whole.params), jax.tree.leaves(parts.params), strict=True
+    ):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_leaves_cleanly(tmp_path, number):
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [*TRAIN, "smoke", "--out", str(out), "--total-steps", "100000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    deadline = time.monotonic() + 240
+    path = out / "metrics.jsonl"
+    while not (path.exists() and path.read_text().count("\n") >= 3):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0 and stderr == ""
+    assert f"--resume {out}" in stdout
+    done = len(metrics.read(out))
+    assert train.Checkpoints(out).latest() == done >= 3
+
+
+def test_update_compiles_once(tmp_path):
+    one = train.Run(PRESETS["smoke"], tmp_path / "run")
+    for _ in range(3):
+        one.step()
+    assert one.program.update._cache_size() == 1
