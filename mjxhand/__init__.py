@@ -1,4 +1,7 @@
-"""Brain models that learn to use a hand: a Shadow Hand in MJX, a frontoparietal network, recurrent PPO."""
+"""Brain models that learn to use a hand.
+
+A Shadow Hand in MJX, a frontoparietal network, recurrent PPO.
+"""
 
 from mjxhand import _gl  # noqa: F401  chooses MuJoCo's off-screen renderer, so it must come first
 from mjxhand.config import Config, ConfigError

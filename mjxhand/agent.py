@@ -43,8 +43,8 @@ class Agent:
         """Recurrent state at the start of an episode, `[batch, ...]`."""
         return self.network.initial_carry(batch)
 
-    def normalize(self, obs: dict[str, jax.Array], stats: Any) -> dict[str, jax.Array]:
-        """Observations as the network sees them; same shapes."""
+    def normalize(self, obs: Any, stats: Any) -> Any:
+        """Observations, a dict of streams, as the network sees them; same shapes."""
         if not self.normalize_obs:
             return obs
         return running_statistics.normalize(obs, stats, max_abs_value=MAX_NORMALIZED)

@@ -33,17 +33,17 @@ def read(scene: Scene, physics: PhysicsState) -> Body:
     and `cube_in_palm` are MuJoCo sensors, which `mj_step` evaluates at the start of the
     last physics step (8 ms earlier).
     """
-    cube = physics.qpos[scene.cube_qpos]
-    velocity = physics.qvel[scene.cube_qvel]
+    cube = jnp.asarray(physics.qpos)[scene.cube_qpos]
+    velocity = jnp.asarray(physics.qvel)[scene.cube_qvel]
     quat = rotations.canonical(rotations.normalize(cube[3:]))
 
     def sensor(name):
-        return physics.sensordata[scene.sensors[name]]
+        return jnp.asarray(physics.sensordata)[scene.sensors[name]]
 
     in_palm = sensor("cube_in_palm")
     return Body(
-        joint_angle=physics.qpos[scene.hand_qpos],
-        joint_velocity=physics.qvel[scene.hand_qvel],
+        joint_angle=jnp.asarray(physics.qpos)[scene.hand_qpos],
+        joint_velocity=jnp.asarray(physics.qvel)[scene.hand_qvel],
         touch=sensor("touch"),
         fingertips=sensor("fingertip"),
         actuator_force=sensor("actuator_force"),

@@ -3,10 +3,9 @@
 The docstring under a field is its `--help` text; a run saves its Config as `config.json`.
 """
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 Impl = Literal["auto", "jax", "warp", "native"]
 Control = Literal["absolute", "relative_to_target", "relative_to_measured"]

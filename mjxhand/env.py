@@ -83,7 +83,7 @@ class Env:
         """Length of an action, A."""
         return self.scene.mj_model.nu
 
-    @functools.cached_property
+    @property
     def observation_sizes(self) -> dict[str, int]:
         """Length of every observation stream."""
         hand = self.scene.hand_qpos
@@ -292,7 +292,9 @@ def make(task: str = "reorient", **overrides: Any) -> Env:
         else:
             if name == "seed":
                 continue
-            names = [f.name for kind in parts.values() for f in dataclasses.fields(kind)]
+            names = [
+                f.name for kind in parts.values() for f in dataclasses.fields(kind)
+            ]
             near = difflib.get_close_matches(name, names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"no setting {name!r}{hint}")

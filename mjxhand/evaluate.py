@@ -104,7 +104,9 @@ class Evaluator:
     for films.
     """
 
-    def __init__(self, env: Env, agent: Agent, episodes: int, deterministic: bool = False):
+    def __init__(
+        self, env: Env, agent: Agent, episodes: int, deterministic: bool = False
+    ):
         self.env = env
         self.agent = agent
         self.episodes = episodes
@@ -172,8 +174,8 @@ class Evaluator:
         keys = jax.random.split(key, self.episodes + 1)
         state = jax.vmap(self.env.reset, in_axes=(0, None))(keys[1:], params)
         zeros = jnp.zeros(self.episodes)
-        names = [f.name for f in dataclasses.fields(Tally) if f.name != "over"]
-        tally = Tally(over=zeros > 0, **{name: zeros for name in names})
+        names = [name for name in Tally.__annotations__ if name != "over"]
+        tally = Tally(over=zeros > 0, **dict.fromkeys(names, zeros))
         memory = self.agent.initial_carry(self.episodes)
         return state, memory, zeros == 0, keys[0], tally
 
@@ -200,7 +202,7 @@ class Evaluator:
         return jax.lax.scan(step, carry, None, length=BLOCK)
 
 
-def _frame(before: State, began, after: State, ended) -> dict[str, jax.Array]:
+def _frame(before: State, began, after: State, ended) -> dict[str, Any]:
     return {
         "qpos": before.physics.qpos,
         "qvel": before.physics.qvel,
@@ -261,7 +263,9 @@ def _summary(
             "max": int(goals.max()),
             "histogram": {int(v): int(c) for v, c in zip(values, counts, strict=True)},
         },
-        "seconds_per_goal": dt * float(tally.goal_time.sum()) / total if total else None,
+        "seconds_per_goal": dt * float(tally.goal_time.sum()) / total
+        if total
+        else None,
         "drop_rate": float(tally.dropped.mean()),
         "time_out_rate": float(tally.timed_out.mean()),
         "complete_rate": float(tally.complete.mean()),

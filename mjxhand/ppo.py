@@ -1,6 +1,7 @@
 """Recurrent proximal policy optimisation, one update.
 
-Reference: Schulman et al. 2017, arXiv:1707.06347; advantages: Schulman et al. 2016, arXiv:1506.02438.
+References: Schulman et al. 2017, arXiv:1707.06347; advantages: Schulman et al. 2016,
+arXiv:1506.02438.
 Runs inside `shard_map`: the only communication is the mean of gradients and of statistics over
 the mesh axis `AXIS`.
 """
@@ -118,9 +119,7 @@ def loss(
     log_ratio = log_prob - batch.log_prob
     ratio = jnp.exp(log_ratio)
     clipped = jnp.clip(ratio, 1.0 - cfg.clip, 1.0 + cfg.clip)
-    policy = -jnp.mean(
-        jnp.minimum(ratio * batch.advantage, clipped * batch.advantage)
-    )
+    policy = -jnp.mean(jnp.minimum(ratio * batch.advantage, clipped * batch.advantage))
 
     error = jnp.square(out.value - batch.target)
     if cfg.value_clip is not None:

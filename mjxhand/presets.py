@@ -14,6 +14,7 @@ from mjxhand.config import (
     NetworkConfig,
     PhysicsConfig,
     PPOConfig,
+    SceneConfig,
 )
 from mjxhand.tasks import TASKS
 
@@ -39,13 +40,29 @@ PRESETS: dict[str, Config] = {
         evaluate_episodes=8,
     ),
     # Learns something visible in minutes on two CPU cores: near goals, not the full task.
+    # Small batches: the trust region bounds what an update learns, so many are needed.
     "laptop": Config(
         preset="laptop",
-        env=EnvConfig(pool_size=512, goal_angle_max=1.2, goal_encoding="relative"),
+        scene=SceneConfig(start_pose="cupped"),
+        env=EnvConfig(
+            pool_size=512,
+            goal_angle_max=1.2,
+            goal_encoding="relative",
+            relative_step=0.12,
+        ),
         network=NetworkConfig(units_scale=0.2),
-        ppo=PPOConfig(num_envs=512, learning_rate=5e-4),
+        ppo=PPOConfig(
+            num_envs=256,
+            unroll_length=16,
+            num_minibatches=4,
+            learning_rate=5e-4,
+            target_kl=0.015,
+            gamma=0.99,
+        ),
         curriculum=CurriculumConfig(enabled=True),
-        total_steps=2_000_000,
+        total_steps=1_200_000,
+        checkpoint_updates=100,
+        pool_updates=100,
     ),
     # The full model on the full task.
     "fpn": _FPN,

@@ -31,8 +31,9 @@ def make_mesh(devices: list | None = None) -> Mesh:
 class Program:
     """The compiled functions of a run. Holds no state of the run.
 
-    `init(seed) -> (Learner, Actors)`; `update(learner, actors, params) -> (learner, actors, metrics)`,
-    which donates its first two arguments.
+    `init_learner(seed)` and `init_actors(seed, params)` begin a run;
+    `update(learner, actors, params) -> (learner, actors, metrics)` goes on with it and donates
+    its first two arguments.
     """
 
     def __init__(self, config: Config, env: Environment, agent: Agent, mesh: Mesh):

@@ -175,15 +175,14 @@ def report(config: Config, out: Path) -> None:
     results: dict[str, Any] = {}
     for name, distance in distances.items():
         results[name] = {
-            which: play(brain, goal_angle_max=distance) for which, brain in brains.items()
+            which: play(brain, goal_angle_max=distance)
+            for which, brain in brains.items()
         }
         task = results[name]["trained"]["task"]
         print(f"{task}; {config.evaluate_episodes} fresh episodes")
         for which, result in results[name].items():
             print(f"  {which:<10}{evaluate.sentence(result)}", flush=True)
-    write_text_atomically(
-        out / "evaluation.json", json.dumps(results, indent=1) + "\n"
-    )
+    write_text_atomically(out / "evaluation.json", json.dumps(results, indent=1) + "\n")
 
 
 def film(out: Path) -> None:

@@ -1,6 +1,7 @@
 """The pytrees that cross modules.
 
-Axes: T control steps of an unroll, L of a chunk, C = T/L chunks, N environments of a device, A actuators.
+Axes: T control steps of an unroll, L of a chunk, C = T/L chunks, N environments of a
+device, A actuators.
 """
 
 from typing import Any, Protocol
@@ -14,8 +15,15 @@ from mjxhand.env import EnvParams, State
 class Environment(Protocol):
     """What the learner needs of an environment (`Env`, or a probe in the tests)."""
 
-    observation_sizes: dict[str, int]
-    num_actuators: int
+    @property
+    def observation_sizes(self) -> dict[str, int]:
+        """Length of every observation stream."""
+        ...
+
+    @property
+    def num_actuators(self) -> int:
+        """Length of an action."""
+        ...
 
     def reset(self, key: jax.Array, params: EnvParams) -> State:
         """First state of an episode."""

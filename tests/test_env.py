@@ -33,7 +33,7 @@ def step(env):
     return jax.jit(jax.vmap(env.step))
 
 
-@pytest.fixture()
+@pytest.fixture
 def start(reset):
     return reset(jax.random.split(jax.random.PRNGKey(0), N))
 
@@ -54,7 +54,13 @@ def with_qpos(state, **changes):
 
 
 def test_streams(env, start):
-    sizes = {"vision": 7, "proprioception": 48, "touch": 92, "goal": 4, "privileged": 25}
+    sizes = {
+        "vision": 7,
+        "proprioception": 48,
+        "touch": 92,
+        "goal": 4,
+        "privileged": 25,
+    }
     assert env.observation_sizes == sizes
     assert {k: v.shape for k, v in start.obs.items()} == {
         k: (N, n) for k, n in sizes.items()
@@ -63,10 +69,13 @@ def test_streams(env, start):
     assert np.array_equal(start.obs["proprioception"][:, :24], qpos[:, :24])
     assert np.array_equal(start.obs["proprioception"][:, 24:], qvel[:, :24])
     assert np.array_equal(start.obs["vision"][:, :3], qpos[:, 24:27])
-    assert np.allclose(scipy_angle(start.obs["vision"][:, 3:], qpos[:, 27:]), 0, atol=1e-3)
+    assert np.allclose(
+        scipy_angle(start.obs["vision"][:, 3:], qpos[:, 27:]), 0, atol=1e-3
+    )
     assert np.all(start.obs["vision"][:, 3] >= 0)
     assert np.array_equal(start.obs["goal"], start.goal)
-    assert np.all(start.obs["touch"] >= 0) and np.any(start.obs["touch"] > 0)
+    assert np.all(start.obs["touch"] >= 0)
+    assert np.any(start.obs["touch"] > 0)
 
 
 def test_reset_clears_everything(start):
@@ -94,7 +103,9 @@ def test_goals_are_uniform_and_never_solved(env, reset):
     cdf = lambda t: (haar(t) - haar(0.4)) / (1 - haar(0.4))  # noqa: E731
     assert stats.kstest(angle, cdf).pvalue > 0.01
     # Uniform orientations carry any vector to one uniform on the sphere.
-    axis = Rotation.from_quat(np.asarray(states.goal), scalar_first=True).apply([0, 0, 1])
+    axis = Rotation.from_quat(np.asarray(states.goal), scalar_first=True).apply(
+        [0, 0, 1]
+    )
     assert stats.kstest(axis[:, 2], stats.uniform(-1, 2).cdf).pvalue > 0.001
 
 
@@ -102,7 +113,8 @@ def test_near_goals_keep_within_their_limit(env):
     params = env.params.replace(goal_angle_max=np.float32(0.9))
     draw = jax.vmap(env.reset, in_axes=(0, None))
     states = draw(jax.random.split(jax.random.PRNGKey(3), 1000), params)
-    assert states.angle.min() > 0.4 and states.angle.max() < 0.9 + 1e-3
+    assert states.angle.min() > 0.4
+    assert states.angle.max() < 0.9 + 1e-3
 
 
 def test_reward_terms(env, start, step):
@@ -129,7 +141,9 @@ def test_success_sets_a_new_goal_at_once(start, step):
     cube = np.asarray(start.physics.qpos[:, 27:])
     # Half of them have the goal where the cube is, given with the other sign.
     goal = np.where(np.arange(N)[:, None] % 2, -cube, np.asarray(start.goal))
-    state = step(start.replace(goal=jnp.asarray(goal), goal_step=start.goal_step + 7), HOLD)
+    state = step(
+        start.replace(goal=jnp.asarray(goal), goal_step=start.goal_step + 7), HOLD
+    )
     reached = np.arange(N) % 2 == 1
     assert np.array_equal(state.metrics["success"] > 0, reached)
     assert np.array_equal(state.goals, reached)
@@ -148,7 +162,8 @@ def test_success_sets_a_new_goal_at_once(start, step):
 def test_last_goal_completes_the_episode(start, step):
     state = start.replace(goal=start.physics.qpos[:, 27:], goals=start.goals + 2)
     state = step(state, HOLD)
-    assert np.all(state.truncated) and not np.any(state.terminated)
+    assert np.all(state.truncated)
+    assert not np.any(state.terminated)
     assert np.all(state.metrics["complete"] == 1)
 
 
@@ -156,7 +171,8 @@ def test_time_limit_truncates(start, step):
     state = step(start.replace(goal_step=start.goal_step + 98), HOLD)
     assert not np.any(state.truncated)
     state = step(start.replace(goal_step=start.goal_step + 99), HOLD)
-    assert np.all(state.truncated) and not np.any(state.terminated)
+    assert np.all(state.truncated)
+    assert not np.any(state.terminated)
 
 
 @pytest.mark.parametrize("wrist", [(-0.489, -0.698), (0.0, 0.0), (0.14, 0.489)])
@@ -223,7 +239,9 @@ def test_control_modes(env, start):
     measured = np.asarray(one.physics.qpos)[env.scene.actuated]
     got = target("relative_to_measured", relative_step=1.0)
     assert np.allclose(got[2:], np.clip(measured, low, high)[2:], atol=1e-6)
-    assert np.isclose(got[1], np.clip(measured[1] - half[1], low[1], high[1]), atol=1e-6)
+    assert np.isclose(
+        got[1], np.clip(measured[1] - half[1], low[1], high[1]), atol=1e-6
+    )
 
 
 def test_continuous_actions_equal_the_bins(env, start, step):
@@ -239,11 +257,16 @@ def test_continuous_actions_equal_the_bins(env, start, step):
 
 def test_privileged_sees_the_remaining_rotation_and_world_velocities(env, start):
     turn = Rotation.from_quat(np.asarray(start.goal), scalar_first=True)
-    turn = turn * Rotation.from_quat(
-        np.asarray(start.physics.qpos[:, 27:]), scalar_first=True
-    ).inv()
+    turn = (
+        turn
+        * Rotation.from_quat(
+            np.asarray(start.physics.qpos[:, 27:]), scalar_first=True
+        ).inv()
+    )
     seen = np.asarray(start.obs["privileged"])
-    assert np.allclose(scipy_angle(seen[:, 15:19], turn.as_quat(scalar_first=True)), 0, atol=2e-3)
+    assert np.allclose(
+        scipy_angle(seen[:, 15:19], turn.as_quat(scalar_first=True)), 0, atol=2e-3
+    )
     # C MuJoCo's own object velocity, world frame, is the reference for the rest.
     model, data = env.scene.mj_model, mujoco.MjData(env.scene.mj_model)
     for i in range(4):
@@ -275,7 +298,8 @@ def test_labels_are_honest():
     full = mjxhand.make("reorient", impl="native", pool_size=8)
     near = mjxhand.make("reorient", impl="native", pool_size=8, goal_angle_max=1.0)
     assert "full task" in full.label
-    assert "full task" not in near.label and "1.00 rad" in near.label
+    assert "full task" not in near.label
+    assert "1.00 rad" in near.label
 
 
 @pytest.mark.parametrize(

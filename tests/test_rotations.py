@@ -82,7 +82,8 @@ def test_random_angle_is_the_haar_density_cut_to_the_interval():
     low, high = 0.4, 1.2
     draw = jax.vmap(lambda k: rotations.random_angle(k, low, high))
     angle = np.asarray(draw(keys))
-    assert angle.min() >= low and angle.max() <= high
+    assert angle.min() >= low
+    assert angle.max() <= high
     haar = lambda t: (t - np.sin(t)) / np.pi  # noqa: E731
     cdf = lambda t: (haar(t) - haar(low)) / (haar(high) - haar(low))  # noqa: E731
     assert stats.kstest(angle, cdf).pvalue > 0.01

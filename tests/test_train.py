@@ -46,7 +46,8 @@ def test_smoke_leaves_a_whole_run(trained):
     report = json.loads((out / "evaluation.json").read_text())
     assert set(report) == {"task", "full_task"}
     for result in (report["task"]["trained"], report["full_task"]["untrained"]):
-        assert result["episodes"] == 8 and result["unfinished"] == 0
+        assert result["episodes"] == 8
+        assert result["unfinished"] == 0
         ends = ("drop_rate", "time_out_rate", "complete_rate", "invalid_rate")
         assert np.isclose(sum(result[end] for end in ends), 1.0)
         histogram = result["goals"]["histogram"]
@@ -60,7 +61,8 @@ def test_a_used_folder_is_refused(trained):
     before = sorted(out.rglob("*"))
     result = run(*TRAIN, "smoke", "--out", out)
     assert result.returncode == 2
-    assert result.stderr.count("\n") == 1 and "--resume" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "--resume" in result.stderr
     assert sorted(out.rglob("*")) == before
 
 
@@ -73,7 +75,8 @@ def test_evaluate_command_is_repeatable(trained, tmp_path):
         )
         results.append(json.loads((tmp_path / name).read_text()))
     assert results[0] == results[1]
-    assert results[0]["seed"] == 7 and results[0]["impl"] == "native"
+    assert results[0]["seed"] == 7
+    assert results[0]["impl"] == "native"
 
 
 def test_checkpoint_of_another_network_is_refused(trained, capsys):
@@ -86,7 +89,8 @@ def test_checkpoint_of_another_network_is_refused(trained, capsys):
     finally:
         (out / "config.json").write_text(json.dumps(config))
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "another network" in error
+    assert error.count("\n") == 1
+    assert "another network" in error
 
 
 def test_resumed_run_equals_an_unbroken_one(trained, tmp_path):
@@ -125,11 +129,13 @@ def test_a_signal_saves_and_leaves_cleanly(tmp_path, number):
     deadline = time.monotonic() + 240
     path = out / "metrics.jsonl"
     while not (path.exists() and path.read_text().count("\n") >= 3):
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.2)
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 0 and stderr == ""
+    assert process.returncode == 0
+    assert stderr == ""
     assert f"--resume {out}" in stdout
     done = len(metrics.read(out))
     assert train.Checkpoints(out).latest() == done >= 3
