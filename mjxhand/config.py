@@ -27,13 +27,13 @@ class SceneConfig:
     """Posture of the hand when an episode starts: the published one, or a more cupped one."""
     timestep: float = 0.008
     """Physics step, seconds."""
-    iterations: int = 4
+    iterations: int = 5
     """Most Newton iterations of the constraint solver per physics step."""
     ls_iterations: int = 8
     """Most line-search iterations per Newton iteration."""
     integrator: Literal["euler", "implicitfast"] = "implicitfast"
     """Integrator of the physics step."""
-    max_contact_points: int = 24
+    max_contact_points: int = 16
     """Contact slots that MJX (`jax`) keeps per physics step, deepest first."""
 
 

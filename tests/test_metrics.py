@@ -127,7 +127,7 @@ def test_terminal_shows_everything_asked_for():
     for words in (
         "laptop · near goals",
         f"3/{total} updates",
-        "49.2 k of 2 M",
+        f"49.2 k of {count(PRESETS['laptop'].total_steps)}",
         "0.001 years",
         "4,000 steps/s",
         "1.50",
