@@ -60,7 +60,7 @@ PRESETS: dict[str, Config] = {
             gamma=0.99,
         ),
         curriculum=CurriculumConfig(enabled=True),
-        total_steps=1_200_000,
+        total_steps=1_600_000,
         checkpoint_updates=100,
         pool_updates=100,
     ),
