@@ -198,6 +198,8 @@ class Config:
     """Episodes of the evaluation that ends a run, before and after training; 0: none."""
     film: bool = True
     """Whether a run ends with a film of the trained policy."""
+    film_seconds: float = 24.0
+    """Simulated time that is filmed, seconds."""
 
     @property
     def steps_per_update(self) -> int:

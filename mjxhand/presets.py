@@ -38,6 +38,7 @@ PRESETS: dict[str, Config] = {
         checkpoint_updates=2,
         pool_updates=2,
         evaluate_episodes=8,
+        film_seconds=2.0,
     ),
     # Learns something visible in minutes on two CPU cores: near goals, not the full task.
     # Small batches: the trust region bounds what an update learns, so many are needed.
@@ -120,6 +121,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "checkpoint_updates": (1, _ANY, True),
     "pool_updates": (1, _ANY, True),
     "evaluate_episodes": (0, _ANY, True),
+    "film_seconds": (0, _ANY, False),
 }
 
 

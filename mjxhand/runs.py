@@ -19,6 +19,7 @@ RESUMABLE = (
     "checkpoint_updates",
     "evaluate_episodes",
     "film",
+    "film_seconds",
     "physics.impl",
     "physics.threads",
 )

@@ -25,8 +25,6 @@ from mjxhand.storage import write_text_atomically
 from mjxhand.types import Actors, Learner
 
 SECONDS_PER_YEAR = 365.25 * 86_400
-# Simulated time that a run is filmed for at its end.
-FILM_SECONDS = 24.0
 
 
 class Stop:
@@ -185,9 +183,9 @@ def report(config: Config, out: Path) -> None:
     write_text_atomically(out / "evaluation.json", json.dumps(results, indent=1) + "\n")
 
 
-def film(out: Path) -> None:
+def film(config: Config, out: Path) -> None:
     """Film the trained policy; a machine that cannot draw says so and loses nothing else."""
-    options = cli.RenderOptions(dir=str(out), seconds=FILM_SECONDS)
+    options = cli.RenderOptions(dir=str(out), seconds=config.film_seconds)
     try:
         print(f"film: {render.film_run(options)}")
     except ConfigError as error:
@@ -213,7 +211,7 @@ def main(argv: list[str] | None = None) -> int:
     if config.evaluate_episodes:
         report(config, out)
     if config.film:
-        film(out)
+        film(config, out)
     print(f"run: {out}")
     return 0
 
