@@ -130,7 +130,7 @@ WARP_CONSTRAINTS = 320
 
 def _warp_step(model: mujoco.MjModel, cfg: PhysicsConfig):
     try:
-        import warp  # noqa: F401  (only to see whether it is installed)
+        import warp  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ConfigError(
             "physics.impl is 'warp', which is not installed: pip install 'mjxhand[warp]'"
