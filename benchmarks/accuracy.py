@@ -23,7 +23,7 @@ from mjxhand import physics, scene
 from mjxhand.config import EnvConfig, Impl, PhysicsConfig, SceneConfig
 from mjxhand.native import ThreadedStepper
 
-ROLLOUTS = 60
+ROLLOUTS = 240
 CONTROL_SECONDS = 0.08
 CONTROL_STEPS = 6  # 0.48 s
 RELATIVE_STEP = EnvConfig().relative_step
@@ -48,7 +48,13 @@ CASES = (
     Case("ours: SceneConfig()", DEFAULT, impl="jax"),
     *(
         Case(f"8 ms, {n} iteration{'s' * (n > 1)}", replace(DEFAULT, iterations=n))
-        for n in (5, 4, 3, 1)
+        for n in (20, 4, 3, 1)
+    ),
+    *(
+        Case(
+            f"8 ms, 5 iterations, {n} of line search", replace(DEFAULT, ls_iterations=n)
+        )
+        for n in (50, 8, 4)
     ),
     *(
         Case(f"16 ms, {n} iterations", replace(DEFAULT, timestep=0.016, iterations=n))
@@ -104,6 +110,15 @@ def distance(pose: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
     return float(np.median(shift)), float(np.median(2 * np.arccos(np.minimum(dot, 1))))
 
 
+def standard_error(pose: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
+    """Bootstrap standard error of both medians of `distance`."""
+    rng = np.random.default_rng(0)
+    picks = rng.integers(0, len(pose), (200, len(pose)))
+    again = [distance(pose[pick], reference[pick]) for pick in picks]
+    shift, angle = np.std(again, axis=0)
+    return float(shift), float(angle)
+
+
 def measure(cases: tuple[Case, ...], start_pose: str) -> list[dict]:
     """One row per case: medians per seed and over all seeds' rollouts."""
     starts = [start_and_commands(seed, start_pose) for seed in SEEDS]
@@ -112,7 +127,9 @@ def measure(cases: tuple[Case, ...], start_pose: str) -> list[dict]:
     for case in cases:
         poses = [final_cubes(case, *start) for start in starts]
         seeds = [distance(p, t) for p, t in zip(poses, truth, strict=True)]
-        shift, angle = distance(np.concatenate(poses), np.concatenate(truth))
+        both = np.concatenate(poses), np.concatenate(truth)
+        shift, angle = distance(*both)
+        shift_error, angle_error = standard_error(*both)
         rows.append(
             {
                 "name": case.name,
@@ -123,12 +140,15 @@ def measure(cases: tuple[Case, ...], start_pose: str) -> list[dict]:
                 "integrator": case.scene.integrator,
                 "position_mm": 1000 * shift,
                 "angle_rad": angle,
+                "position_mm_error": 1000 * shift_error,
+                "angle_rad_error": angle_error,
                 "position_mm_by_seed": [1000 * s for s, _ in seeds],
                 "angle_rad_by_seed": [a for _, a in seeds],
             }
         )
         print(
-            f"| {case.name} | {case.impl} | {1000 * shift:.2f} mm | {angle:.3f} rad |",
+            f"| {case.name} | {case.impl} | {1000 * shift:.2f} ± {1000 * shift_error:.2f} mm"
+            f" | {angle:.4f} ± {angle_error:.4f} rad |",
             flush=True,
         )
     return rows

@@ -45,15 +45,17 @@ def speed_table(report: dict) -> list[str]:
 def accuracy_table(report: dict) -> list[str]:
     """Lines of the table of a file that `accuracy.py` wrote."""
     lines = [
-        f"Distance from {report['reference']} after {report['seconds']:.2f} s, medians of"
-        f" {report['rollouts']} rollouts from the {report['start_pose']} start pose:",
+        f"Distance from {report['reference']} after {report['seconds']:.2f} s: medians (± their"
+        f" standard errors) of {report['rollouts']} rollouts from the {report['start_pose']}"
+        " start pose:",
         "",
         "| setting | back end | cube position | cube angle |",
         "|---|---|---|---|",
     ]
     lines += [
-        f"| {row['name']} | {row['impl']} | {row['position_mm']:.2f} mm |"
-        f" {row['angle_rad']:.3f} rad |"
+        f"| {row['name']} | {row['impl']}"
+        f" | {row['position_mm']:.2f} ± {row['position_mm_error']:.2f} mm"
+        f" | {row['angle_rad']:.4f} ± {row['angle_rad_error']:.4f} rad |"
         for row in report["rows"]
     ]
     return lines + ["", f"Measured on {where(report)}."]

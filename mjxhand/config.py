@@ -29,11 +29,11 @@ class SceneConfig:
     """Physics step, seconds."""
     iterations: int = 5
     """Most Newton iterations of the constraint solver per physics step."""
-    ls_iterations: int = 8
+    ls_iterations: int = 6
     """Most line-search iterations per Newton iteration."""
     integrator: Literal["euler", "implicitfast"] = "implicitfast"
     """Integrator of the physics step."""
-    max_contact_points: int = 16
+    max_contact_points: int = 12
     """Contact slots that MJX (`jax`) keeps per physics step, deepest first."""
 
 

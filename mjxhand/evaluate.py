@@ -25,9 +25,8 @@ from mjxhand.config import Config
 from mjxhand.env import Env, EnvParams, State
 from mjxhand.rollout import where
 from mjxhand.sharding import Program, make_mesh
+from mjxhand.types import Learner
 
-# Control steps between two looks at whether every episode has ended.
-BLOCK = 100
 # The pool that evaluation resets from is made from its own seed, never a training one.
 POOL_SEED = 1_000_003
 
@@ -65,26 +64,39 @@ def load_policy(run: str | Path, step: int | None = None) -> Policy:
         ConfigError, CheckpointError: no run there, or nothing whole to load.
     """
     config = cli.read_config(run)
-    # Sizes come from the scene alone: the back end is not needed to load a network.
-    native = dataclasses.replace(config.physics, impl="native")
-    env = Env(dataclasses.replace(config, physics=native))
-    agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
-    program = Program(config, env, agent, make_mesh(jax.devices()[:1]))
+    program = _program(config)
     target = jax.eval_shape(program.init_learner, config.seed)
     target = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=program.replicated),
         target,
     )
-    update, learner = Checkpoints(run).restore_learner(target, step=step)
-    return Policy(config, agent, learner.params, learner.obs_stats, update)
+    _, learner = Checkpoints(run).restore_learner(target, step=step)
+    return policy_of(config, program.agent, learner)
+
+
+def policy_of(config: Config, agent: Agent, learner: Learner) -> Policy:
+    """The policy of a learner, wherever its arrays lie."""
+    params, stats, update = jax.device_get(
+        (learner.params, learner.obs_stats, learner.update)
+    )
+    # All policies alike in placement and type, or the evaluator compiles for each.
+    params, stats = jax.tree.map(jnp.asarray, (params, stats))
+    return Policy(config, agent, params, stats, int(update))
 
 
 def untrained(policy: Policy) -> Policy:
-    """The same network before any training: fresh weights, no statistics."""
-    key = jax.random.PRNGKey(policy.config.seed)
-    return dataclasses.replace(
-        policy, params=policy.agent.init(key), stats=policy.agent.init_stats(), update=0
-    )
+    """The network with the weights that its training began with."""
+    program = _program(policy.config)
+    learner = program.init_learner(policy.config.seed)
+    return policy_of(policy.config, policy.agent, learner)
+
+
+def _program(config: Config) -> Program:
+    # Sizes come from the scene alone: the back end is not needed to load a network.
+    native = dataclasses.replace(config.physics, impl="native")
+    env = Env(dataclasses.replace(config, physics=native))
+    agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
+    return Program(config, env, agent, make_mesh(jax.devices()[:1]))
 
 
 def make_env(config: Config, **env_changes: Any) -> Env:
@@ -132,14 +144,7 @@ class Evaluator:
             JSON-ready summary: `goals` (mean, sd, ci95, histogram), `seconds_per_goal`,
             `drop_rate`, `time_out_rate`, `complete_rate`, `invalid_rate`, and how it was made.
         """
-        env = self.env
-        if goal_angle_max is None:
-            goal_angle_max = env.config.env.goal_angle_max
-        tally = None
-        for tally, _ in self._blocks(policy, seed, goal_angle_max):
-            if bool(jnp.all(tally.over)):
-                break
-        return _summary(self, policy, jax.device_get(tally), seed, goal_angle_max)
+        return self.play(policy, seed=seed, goal_angle_max=goal_angle_max)[0]
 
     def record(
         self, policy: Policy, *, seed: int = 0, steps: int
@@ -151,22 +156,41 @@ class Evaluator:
             `goal`, `goals`, `goal_step`, `episode_step`, `angle`, `began`), the servo targets it
             holds (`target`) and what came of it (`success`, `dropped`, `ended`).
         """
-        limit = self.env.config.env.goal_angle_max
-        kept, count = [], 0
-        for _, frames in self._blocks(policy, seed, limit):
-            kept.append(jax.device_get(frames))
-            count += BLOCK
-            if count >= steps:
+        return self.play(policy, seed=seed, steps=steps, every_episode=False)[1]
+
+    def play(
+        self,
+        policy: Policy,
+        *,
+        seed: int = 0,
+        goal_angle_max: float | None = None,
+        steps: int = 0,
+        every_episode: bool = True,
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Both at once: the summary, and at least the first `steps` control steps for a film."""
+        if goal_angle_max is None:
+            goal_angle_max = self.env.config.env.goal_angle_max
+        tally, kept, count = None, [], 0
+        for tally, frames in self._blocks(policy, seed, goal_angle_max):
+            if count < steps:
+                kept.append(jax.device_get(frames))
+            count += self.env.goal_steps
+            over = not every_episode or bool(jnp.all(tally.over))
+            if over and count >= steps:
                 break
-        return {k: np.concatenate([f[k] for f in kept])[:steps] for k in kept[0]}
+        names = kept[0] if kept else ()
+        return (
+            _summary(self, policy, jax.device_get(tally), seed, goal_angle_max),
+            {k: np.concatenate([f[k] for f in kept])[:steps] for k in names},
+        )
 
     def _blocks(self, policy: Policy, seed: int, goal_angle_max: float):
         """Yields the tally and the first environment's frames after each block."""
         params = self.env.make_params(POOL_SEED + seed)
         params = params.replace(goal_angle_max=np.float32(goal_angle_max))
         carry = self._start(jax.random.PRNGKey(seed), params)
-        longest = self.env.goal_steps * self.env.config.env.max_goals
-        for _ in range(-(-longest // BLOCK)):
+        # The longest episode spends the whole time of a goal on each.
+        for _ in range(self.env.config.env.max_goals):
             carry, frames = self._block(policy.params, policy.stats, params, carry)
             yield carry[-1], frames
 
@@ -180,7 +204,7 @@ class Evaluator:
         return state, memory, zeros == 0, keys[0], tally
 
     def _play(self, weights, stats, params: EnvParams, carry):
-        """BLOCK control steps of every environment."""
+        """As many control steps of every environment as a goal may take."""
 
         def step(carry, _):
             state, memory, began, key, tally = carry
@@ -199,7 +223,7 @@ class Evaluator:
             fresh = jax.vmap(self.env.reset, in_axes=(0, None))(keys, params)
             return (where(ended, fresh, after), memory, ended, key, tally), frame
 
-        return jax.lax.scan(step, carry, None, length=BLOCK)
+        return jax.lax.scan(step, carry, None, length=self.env.goal_steps)
 
 
 def _frame(before: State, began, after: State, ended) -> dict[str, Any]:

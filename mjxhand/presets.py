@@ -25,7 +25,12 @@ PRESETS: dict[str, Config] = {
     "smoke": Config(
         preset="smoke",
         physics=PhysicsConfig(substeps=10),
-        env=EnvConfig(pool_size=32, goal_angle_max=1.2, goal_encoding="relative"),
+        env=EnvConfig(
+            pool_size=32,
+            goal_angle_max=1.2,
+            goal_encoding="relative",
+            goal_seconds=2.0,
+        ),
         network=NetworkConfig(units_scale=0.05),
         ppo=PPOConfig(
             num_envs=16,

@@ -89,6 +89,11 @@ class Run:
         self.update += 1
         return self._line(metrics, time.perf_counter() - start)
 
+    @property
+    def complete(self) -> bool:
+        """Whether every update is done."""
+        return self.update >= self.config.num_updates
+
     def save(self) -> None:
         """Checkpoint of everything that the next update depends on."""
         self.checkpoints.save(self.update, self.learner, self.actors)
@@ -133,8 +138,8 @@ def train(
     resume: bool = False,
     until_seconds: float | None = None,
     quiet: bool = False,
-) -> bool:
-    """Train in the prepared folder `out`. Returns whether the run is complete."""
+) -> Run:
+    """Train in the prepared folder `out`, until the end or a stop; `Run.complete` tells which."""
     began = time.monotonic()
     run = Run(config, out)
     if resume:
@@ -143,7 +148,7 @@ def train(
     metrics = Metrics(run.out, resume_at=run.update)
     title = f"{config.preset} · {run.env.label} · {run.env.physics.impl}"
     with Stop() as stop, metrics, Progress(config, title, quiet=quiet) as progress:
-        while run.update < config.num_updates and not stop.asked:
+        while not run.complete and not stop.asked:
             line = run.step()
             metrics.write(line)
             progress.show(line)
@@ -155,41 +160,63 @@ def train(
         if saved != run.update:
             run.save()
         run.checkpoints.wait()
-    return run.update >= config.num_updates
+    return run
 
 
-def report(config: Config, out: Path) -> None:
-    """Evaluate the trained and the untrained policy on the same fresh episodes; save and print.
+def report(run: Run) -> render.Trajectory:
+    """Play the trained and the untrained policy on the same fresh episodes; save and print.
 
     A task with near goals is followed by the full one.
+
+    Returns:
+        What the trained policy did in the first of its episodes, for `film`.
     """
-    policy = evaluate.load_policy(out)
-    env = evaluate.make_env(config)
-    play = evaluate.Evaluator(env, policy.agent, config.evaluate_episodes)
-    brains = {"untrained": evaluate.untrained(policy), "trained": policy}
+    config = run.config
+    brains = {
+        name: evaluate.policy_of(config, run.agent, learner)
+        for name, learner in (
+            ("untrained", run.program.init_learner(config.seed)),
+            ("trained", run.learner),
+        )
+    }
+    evaluator = evaluate.Evaluator(run.env, run.agent, config.evaluate_episodes)
     distances = {"task": config.env.goal_angle_max}
     if config.env.goal_angle_max < math.pi:
         distances["full_task"] = math.pi
+    steps = _film_steps(config) if config.film else 0
     results: dict[str, Any] = {}
+    trajectory: render.Trajectory = {}
     for name, distance in distances.items():
-        results[name] = {
-            which: play(brain, goal_angle_max=distance)
-            for which, brain in brains.items()
-        }
+        results[name] = {}
+        for which, brain in brains.items():
+            filmed = name == "task" and which == "trained"
+            results[name][which], seen = evaluator.play(
+                brain, goal_angle_max=distance, steps=steps if filmed else 0
+            )
+            trajectory = seen or trajectory
         task = results[name]["trained"]["task"]
         print(f"{task}; {config.evaluate_episodes} fresh episodes")
         for which, result in results[name].items():
             print(f"  {which:<10}{evaluate.sentence(result)}", flush=True)
-    write_text_atomically(out / "evaluation.json", json.dumps(results, indent=1) + "\n")
+    text = json.dumps(results, indent=1) + "\n"
+    write_text_atomically(run.out / "evaluation.json", text)
+    return trajectory
 
 
-def film(config: Config, out: Path) -> None:
+def film(run: Run, trajectory: render.Trajectory | None = None) -> None:
     """Film the trained policy; a machine that cannot draw says so and loses nothing else."""
-    options = cli.RenderOptions(dir=str(out), seconds=config.film_seconds)
+    if not trajectory:
+        policy = evaluate.policy_of(run.config, run.agent, run.learner)
+        evaluator = evaluate.Evaluator(run.env, run.agent, episodes=1)
+        trajectory = evaluator.record(policy, steps=_film_steps(run.config))
     try:
-        print(f"film: {render.film_run(options)}")
+        print(f"film: {render.film(run.env, trajectory, run.out / 'film.mp4')}")
     except ConfigError as error:
         print(f"no film: {error}", file=sys.stderr)
+
+
+def _film_steps(config: Config) -> int:
+    return max(1, round(config.film_seconds / config.control_seconds))
 
 
 @cli.main_guard
@@ -198,20 +225,19 @@ def main(argv: list[str] | None = None) -> int:
     config, options = cli.parse_config(sys.argv[1:] if argv is None else argv)
     presets.check(config)
     out = cli.prepare_out(options, config)
-    complete = train(
+    run = train(
         config,
         out,
         resume=options.resume is not None,
         until_seconds=options.until_seconds,
         quiet=options.quiet,
     )
-    if not complete:
+    if not run.complete:
         print(f"stopped and saved; continue with: --resume {out}")
         return 0
-    if config.evaluate_episodes:
-        report(config, out)
+    trajectory = report(run) if config.evaluate_episodes else None
     if config.film:
-        film(config, out)
+        film(run, trajectory)
     print(f"run: {out}")
     return 0
 
