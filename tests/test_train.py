@@ -146,3 +146,21 @@ def test_update_compiles_once(tmp_path):
     for _ in range(3):
         one.step()
     assert one.program.update._cache_size() == 1
+
+
+def test_evaluator_compiles_once_for_every_policy_and_distance(trained):
+    out, _ = trained
+    policy = evaluate.load_policy(out)
+    env = evaluate.make_env(policy.config)
+    evaluator = evaluate.Evaluator(env, policy.agent, episodes=8)
+    results = [
+        evaluator(brain, goal_angle_max=distance)
+        for brain in (evaluate.untrained(policy), policy)
+        for distance in (None, np.pi)
+    ]
+    assert evaluator._block._cache_size() == 1
+    # The same numbers as the command wrote from the run's own learner.
+    report = json.loads((out / "evaluation.json").read_text())
+    for name, pair in (("untrained", results[:2]), ("trained", results[2:])):
+        for task, result in zip(("task", "full_task"), pair, strict=True):
+            assert report[task][name] == json.loads(json.dumps(result))
