@@ -132,7 +132,7 @@ def test_terminal_shows_everything_asked_for():
         "4,000 steps/s",
         "1.50",
         "25 %",
-        "0.95 of 1.20 rad",
+        f"0.95 of {PRESETS['laptop'].env.goal_angle_max:.2f} rad",
         "0.0123",
         "5.0e-04",
         "drop -0.0030",

@@ -1,0 +1,138 @@
+"""Our tasks as `brax.envs.Env`, for brax's and MuJoCo Playground's trainers.
+
+    from brax.training.agents.ppo import train
+    from mjxhand import brax_env
+
+    env = brax_env.BraxEnv(mjxhand.make("reorient", actions="continuous"))
+    train.train(env, wrap_env_fn=brax_env.wrap, network_factory=brax_env.ppo_networks, ...)
+
+The actor sees `state`, all streams of our policies side by side; the critic sees
+`privileged_state`, which has the privileged stream too.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from brax import envs
+from brax.envs.wrappers.training import EpisodeWrapper, VmapWrapper
+from brax.training.agents.ppo import networks
+
+from mjxhand.config import ConfigError
+from mjxhand.env import Env, State
+from mjxhand.rollout import where
+
+PRIVILEGED = "privileged"
+
+ppo_networks = partial(
+    networks.make_ppo_networks,
+    policy_obs_key="state",
+    value_obs_key="privileged_state",
+)
+"""brax's PPO networks, reading the two observations of `BraxEnv`."""
+
+
+class BraxEnv(envs.Env):
+    """One environment with continuous actions; brax's wrappers make many.
+
+    Raises:
+        ConfigError: the environment has discrete actions, which brax's trainers do not know.
+    """
+
+    def __init__(self, env: Env):
+        if env.config.env.actions != "continuous":
+            raise ConfigError(
+                "brax's trainers have continuous actions only: make the environment with "
+                'actions="continuous"'
+            )
+        self.env = env
+
+    def reset(self, rng: jax.Array) -> envs.State:
+        """First state of an episode; our whole state is its `pipeline_state`."""
+        return self._state(self.env.reset(rng), {}, {})
+
+    def step(self, state: envs.State, action: jax.Array) -> envs.State:
+        """One control step; `action` [A] in [-1, 1]."""
+        stepped = self.env.step(state.pipeline_state, action)
+        # brax's wrappers keep metrics of their own beside ours.
+        return self._state(stepped, state.metrics, state.info)
+
+    def _state(
+        self, state: State, metrics: dict[str, Any], info: dict[str, Any]
+    ) -> envs.State:
+        done = state.terminated | state.truncated
+        return envs.State(
+            pipeline_state=state,
+            obs=self._observe(state),
+            reward=state.reward,
+            done=done.astype(jnp.float32),
+            metrics={**metrics, **state.metrics},
+            info=info,
+        )
+
+    def _observe(self, state: State) -> dict[str, jax.Array]:
+        seen = [x for name, x in state.obs.items() if name != PRIVILEGED]
+        return {
+            "state": jnp.concatenate(seen),
+            "privileged_state": jnp.concatenate([*seen, state.obs[PRIVILEGED]]),
+        }
+
+    @property
+    def observation_size(self) -> dict[str, int]:
+        """Length of both observations."""
+        sizes = dict(self.env.observation_sizes)
+        privileged = sizes.pop(PRIVILEGED)
+        seen = sum(sizes.values())
+        return {"state": seen, "privileged_state": seen + privileged}
+
+    @property
+    def action_size(self) -> int:
+        """Number of actuators."""
+        return self.env.num_actuators
+
+    @property
+    def backend(self) -> str:
+        """Our physics back end."""
+        return self.env.physics.impl
+
+
+def wrap(
+    env: envs.Env,
+    episode_length: int = 1000,
+    action_repeat: int = 1,
+    randomization_fn: Callable | None = None,
+) -> envs.Wrapper:
+    """brax's training wrappers, with resets that draw a new start and a new goal.
+
+    brax's own wrapper puts an environment back into the first state it ever had.
+
+    Raises:
+        ConfigError: brax's domain randomisation, which changes a brax system, is asked for.
+    """
+    if randomization_fn is not None:
+        raise ConfigError("randomization_fn: our environments have no brax system")
+    return _TrueReset(EpisodeWrapper(VmapWrapper(env), episode_length, action_repeat))
+
+
+class _TrueReset(envs.Wrapper):
+    """Begins a new episode wherever one ended; tells brax which ends were truncations."""
+
+    def step(self, state: envs.State, action: jax.Array) -> envs.State:
+        info = dict(state.info)
+        info["steps"] = jnp.where(state.done > 0, 0.0, info["steps"])
+        state = state.replace(done=jnp.zeros_like(state.done), info=info)
+        state = self.env.step(state, action)
+        ours = state.pipeline_state
+        info = dict(state.info)
+        info["truncation"] = jnp.maximum(
+            info["truncation"], ours.truncated.astype(jnp.float32)
+        )
+        fresh = jax.vmap(self.env.unwrapped.reset)(ours.key)
+        ended = state.done > 0
+        return state.replace(
+            pipeline_state=where(ended, fresh.pipeline_state, ours),
+            obs=where(ended, fresh.obs, state.obs),
+            info=info,
+        )

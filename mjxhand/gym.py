@@ -1,0 +1,176 @@
+"""Our tasks as Gymnasium environments, single and vectorised.
+
+    envs = mjxhand.gym.make_vec("reorient", num_envs=64)
+    obs, info = envs.reset(seed=0)
+    obs, reward, terminated, truncated, info = envs.step(envs.action_space.sample())
+
+The vectorised one steps all copies in one compiled call. Arrays live on the host, as
+Gymnasium wants it: learners that are written in JAX are faster on `mjxhand.make`.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mjxhand import env as env_module
+from mjxhand.config import ConfigError
+from mjxhand.env import Env, State
+from mjxhand.rollout import where
+
+try:
+    import gymnasium
+    from gymnasium import spaces
+    from gymnasium.vector import AutoresetMode
+    from gymnasium.vector.utils import batch_space
+except ImportError as error:
+    raise ConfigError(
+        "gymnasium is not installed: pip install 'mjxhand[gym]'"
+    ) from error
+
+
+def make(task: str = "reorient", **overrides: Any) -> "HandEnv":
+    """One environment, `gymnasium.Env`; arguments as of `mjxhand.make`.
+
+    Raises:
+        ConfigError: no such task or setting.
+    """
+    return HandEnv(env_module.make(task, **overrides))
+
+
+def make_vec(
+    task: str = "reorient", num_envs: int = 1, **overrides: Any
+) -> "HandVectorEnv":
+    """`num_envs` copies, `gymnasium.vector.VectorEnv`; arguments as of `mjxhand.make`.
+
+    Raises:
+        ConfigError: no such task or setting, or no environments.
+    """
+    if num_envs < 1:
+        raise ConfigError(f"num_envs is {num_envs}: it must be at least 1")
+    return HandVectorEnv(env_module.make(task, **overrides), num_envs)
+
+
+def _action_space(env: Env) -> spaces.Space:
+    shape = (env.num_actuators,)
+    if env.config.env.actions == "discrete":
+        return spaces.MultiDiscrete(np.full(shape, env.config.env.bins))
+    return spaces.Box(-1.0, 1.0, shape, np.float32)
+
+
+def _observation_space(env: Env) -> spaces.Dict:
+    return spaces.Dict(
+        {
+            name: spaces.Box(-np.inf, np.inf, (size,), np.float32)
+            for name, size in env.observation_sizes.items()
+        }
+    )
+
+
+class HandEnv(gymnasium.Env):
+    """One hand. `step` never resets, as Gymnasium asks of single environments."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012  Gymnasium's own type
+
+    def __init__(self, env: Env):
+        self.env = env
+        self.observation_space = _observation_space(env)
+        self.action_space = _action_space(env)
+        self._reset = jax.jit(env.reset)
+        self._step = jax.jit(env.step)
+        self._state: State | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        """→ (observation, info); the same seed gives the same episode for the same actions."""
+        super().reset(seed=seed)
+        key = jax.random.PRNGKey(self.np_random.integers(2**31))
+        self._state = self._reset(key)
+        return _host(self._state.obs), {}
+
+    def step(self, action: np.ndarray):
+        """→ (observation, reward, terminated, truncated, info); info holds the metrics."""
+        if self._state is None:
+            raise ConfigError("step before the first reset: call reset()")
+        self._state = self._step(self._state, jnp.asarray(action))
+        state = self._state
+        return (
+            _host(state.obs),
+            float(state.reward),
+            bool(state.terminated),
+            bool(state.truncated),
+            {name: float(value) for name, value in _host(state.metrics).items()},
+        )
+
+
+class HandVectorEnv(gymnasium.vector.VectorEnv):
+    """Many hands in one compiled step.
+
+    A copy whose episode ends begins the next in the same step; the observation and the
+    metrics of the end are in `info["final_obs"]` and `info["final_info"]`, marked by
+    `info["_final_obs"]`.
+    """
+
+    metadata = {  # noqa: RUF012  Gymnasium's own type
+        "render_modes": [],
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(self, env: Env, num_envs: int):
+        self.env = env
+        self.num_envs = num_envs
+        self.single_observation_space = _observation_space(env)
+        self.single_action_space = _action_space(env)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._reset = jax.jit(jax.vmap(env.reset))
+        self._step = jax.jit(self._step_and_reset)
+        self._state: State | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        """→ (observations [N, …], info). Every copy begins a new episode."""
+        super().reset(seed=seed)
+        key = jax.random.PRNGKey(self.np_random.integers(2**31))
+        self._key, key = jax.random.split(key)
+        self._state = self._reset(jax.random.split(key, self.num_envs))
+        return _host(self._state.obs), {}
+
+    def step(self, actions: np.ndarray):
+        """→ (observations, rewards, terminated, truncated, info), all [N, …]."""
+        if self._state is None:
+            raise ConfigError("step before the first reset: call reset()")
+        self._key, key = jax.random.split(self._key)
+        self._state, stepped = self._step(self._state, jnp.asarray(actions), key)
+        terminated, truncated = _host((stepped.terminated, stepped.truncated))
+        ended = terminated | truncated
+        info: dict[str, Any] = _host(stepped.metrics)
+        if ended.any():
+            info["final_obs"], info["_final_obs"] = _host(stepped.obs), ended
+            info["final_info"], info["_final_info"] = _host(stepped.metrics), ended
+        return (
+            _host(self._state.obs),
+            np.asarray(stepped.reward, np.float64),
+            terminated,
+            truncated,
+            info,
+        )
+
+    def _step_and_reset(self, state: State, actions: jax.Array, key: jax.Array):
+        stepped = jax.vmap(self.env.step)(state, actions)
+        fresh = jax.vmap(self.env.reset)(jax.random.split(key, self.num_envs))
+        ended = stepped.terminated | stepped.truncated
+        return where(ended, fresh, stepped), stepped
+
+
+def _host(tree: Any) -> Any:
+    # Copies: JAX's own buffers are read-only, and Gymnasium's users write into theirs.
+    return jax.tree.map(np.array, tree)
+
+
+for _task in ("reorient",):
+    gymnasium.register(
+        id=f"mjxhand/{_task.capitalize()}-v0",
+        entry_point="mjxhand.gym:make",
+        vector_entry_point="mjxhand.gym:make_vec",
+        kwargs={"task": _task},
+    )

@@ -1,0 +1,107 @@
+"""Gymnasium environments: Gymnasium's own checks, and equality with our own."""
+
+import gymnasium
+import jax
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+
+from mjxhand import ConfigError, gym
+
+SETTINGS = {"impl": "native", "pool_size": 32, "goal_seconds": 0.8}
+
+
+@pytest.fixture(scope="module")
+def envs():
+    return gym.make_vec("reorient", num_envs=8, **SETTINGS)
+
+
+def test_gymnasium_accepts_the_single_environment():
+    env = gymnasium.make("mjxhand/Reorient-v0", disable_env_checker=True, **SETTINGS)
+    check_env(env.unwrapped, skip_render_check=True)
+
+
+def test_continuous_actions_are_a_box():
+    env = gym.make("reorient", actions="continuous", **SETTINGS)
+    assert env.action_space == gymnasium.spaces.Box(-1.0, 1.0, (20,), np.float32)
+
+
+def test_the_vector_environment_keeps_to_its_spaces(envs):
+    assert isinstance(envs, gymnasium.vector.VectorEnv)
+    obs, info = envs.reset(seed=3)
+    assert info == {}
+    assert envs.observation_space.contains(obs)
+    envs.action_space.seed(0)
+    for _ in range(3):
+        obs, reward, terminated, truncated, _ = envs.step(envs.action_space.sample())
+        assert envs.observation_space.contains(obs)
+        assert reward.shape == terminated.shape == truncated.shape == (8,)
+        assert reward.dtype == np.float64
+        assert terminated.dtype == truncated.dtype == bool
+
+
+def test_an_episode_ends_and_the_next_begins_in_the_same_step(envs):
+    """10 control steps per goal: untouched hands time out together at the tenth."""
+    obs, _ = envs.reset(seed=0)
+    still = np.full((8, 20), 5)
+    for t in range(10):
+        obs, _, terminated, truncated, info = envs.step(still)
+        assert truncated.all() == (t == 9)
+        assert ("final_obs" in info) == (t == 9)
+    assert not terminated.any()
+    assert info["_final_obs"].all()
+    np.testing.assert_array_equal(info["final_info"]["length"], 10)
+    # The hand that was held still has sagged a little; the new episode's has not.
+    assert not np.array_equal(info["final_obs"]["goal"], obs["goal"])
+    _, _, _, truncated, info = envs.step(still)
+    assert not truncated.any()
+    np.testing.assert_array_equal(info["length"], 1)
+
+
+def test_the_same_seed_gives_the_same_episode_and_another_another(envs):
+    def play(seed):
+        obs, _ = envs.reset(seed=seed)
+        actions = np.random.default_rng(0).integers(0, 11, (4, 8, 20))
+        return [obs["goal"], *(envs.step(a)[0]["proprioception"] for a in actions)]
+
+    first, again, other = play(1), play(1), play(2)
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_steps_are_those_of_our_own_environment(envs):
+    obs, _ = envs.reset(seed=5)
+    state = envs._state
+    actions = np.random.default_rng(1).integers(0, 11, (8, 20))
+    expected = jax.vmap(envs.env.step)(state, actions)
+    obs, reward, *_ = envs.step(actions)
+    np.testing.assert_allclose(reward, expected.reward, rtol=1e-4, atol=1e-5)
+    for name, value in expected.obs.items():
+        np.testing.assert_allclose(obs[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_gymnasiums_own_wrapper_counts_our_episodes():
+    envs = RecordEpisodeStatistics(
+        gymnasium.make_vec("mjxhand/Reorient-v0", num_envs=4, **SETTINGS)
+    )
+    envs.reset(seed=0)
+    info = {}
+    for _ in range(10):
+        *_, info = envs.step(np.full((4, 20), 5))
+    np.testing.assert_array_equal(info["episode"]["l"], 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [({"num_envs": 0}, "num_envs is 0"), ({"treshold": 1}, "did you mean 'threshold'")],
+)
+def test_bad_arguments_are_refused_in_one_line(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        gym.make_vec("reorient", **arguments)
+
+
+def test_step_before_reset_says_so():
+    with pytest.raises(ConfigError, match=r"call reset\(\)"):
+        gym.make("reorient", **SETTINGS).step(np.zeros(20))
