@@ -12,7 +12,7 @@ The actor sees `state`, all streams of our policies side by side; the critic see
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ class BraxEnv(envs.Env):
 
     def step(self, state: envs.State, action: jax.Array) -> envs.State:
         """One control step; `action` [A] in [-1, 1]."""
-        stepped = self.env.step(state.pipeline_state, action)
+        stepped = self.env.step(_ours(state), action)
         # brax's wrappers keep metrics of their own beside ours.
         return self._state(stepped, state.metrics, state.info)
 
@@ -64,7 +64,7 @@ class BraxEnv(envs.Env):
     ) -> envs.State:
         done = state.terminated | state.truncated
         return envs.State(
-            pipeline_state=state,
+            pipeline_state=cast(Any, state),
             obs=self._observe(state),
             reward=state.reward,
             done=done.astype(jnp.float32),
@@ -98,6 +98,11 @@ class BraxEnv(envs.Env):
         return self.env.physics.impl
 
 
+def _ours(state: envs.State) -> State:
+    # brax's annotation names its own pipeline's state; any pytree serves.
+    return cast(State, state.pipeline_state)
+
+
 def wrap(
     env: envs.Env,
     episode_length: int = 1000,
@@ -124,7 +129,7 @@ class _TrueReset(envs.Wrapper):
         info["steps"] = jnp.where(state.done > 0, 0.0, info["steps"])
         state = state.replace(done=jnp.zeros_like(state.done), info=info)
         state = self.env.step(state, action)
-        ours = state.pipeline_state
+        ours = _ours(state)
         info = dict(state.info)
         info["truncation"] = jnp.maximum(
             info["truncation"], ours.truncated.astype(jnp.float32)

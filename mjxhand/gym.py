@@ -85,15 +85,14 @@ class HandEnv(gymnasium.Env):
         """→ (observation, info); the same seed gives the same episode for the same actions."""
         super().reset(seed=seed)
         key = jax.random.PRNGKey(self.np_random.integers(2**31))
-        self._state = self._reset(key)
-        return _host(self._state.obs), {}
+        state = self._state = self._reset(key)
+        return _host(state.obs), {}
 
     def step(self, action: np.ndarray):
         """→ (observation, reward, terminated, truncated, info); info holds the metrics."""
         if self._state is None:
             raise ConfigError("step before the first reset: call reset()")
-        self._state = self._step(self._state, jnp.asarray(action))
-        state = self._state
+        state = self._state = self._step(self._state, jnp.asarray(action))
         return (
             _host(state.obs),
             float(state.reward),
@@ -132,15 +131,16 @@ class HandVectorEnv(gymnasium.vector.VectorEnv):
         super().reset(seed=seed)
         key = jax.random.PRNGKey(self.np_random.integers(2**31))
         self._key, key = jax.random.split(key)
-        self._state = self._reset(jax.random.split(key, self.num_envs))
-        return _host(self._state.obs), {}
+        state = self._state = self._reset(jax.random.split(key, self.num_envs))
+        return _host(state.obs), {}
 
     def step(self, actions: np.ndarray):
         """→ (observations, rewards, terminated, truncated, info), all [N, …]."""
         if self._state is None:
             raise ConfigError("step before the first reset: call reset()")
         self._key, key = jax.random.split(self._key)
-        self._state, stepped = self._step(self._state, jnp.asarray(actions), key)
+        state, stepped = self._step(self._state, jnp.asarray(actions), key)
+        self._state = state
         terminated, truncated = _host((stepped.terminated, stepped.truncated))
         ended = terminated | truncated
         info: dict[str, Any] = _host(stepped.metrics)
@@ -148,7 +148,7 @@ class HandVectorEnv(gymnasium.vector.VectorEnv):
             info["final_obs"], info["_final_obs"] = _host(stepped.obs), ended
             info["final_info"], info["_final_info"] = _host(stepped.metrics), ended
         return (
-            _host(self._state.obs),
+            _host(state.obs),
             np.asarray(stepped.reward, np.float64),
             terminated,
             truncated,
