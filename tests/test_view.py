@@ -1,0 +1,85 @@
+"""The viewer's player, without a window."""
+
+import dataclasses
+import itertools
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from mjxhand import agent, evaluate, view
+from mjxhand.env import Env
+from mjxhand.presets import PRESETS
+
+SMOKE = PRESETS["smoke"]
+
+
+@pytest.fixture(scope="module")
+def env():
+    return Env(SMOKE)
+
+
+@pytest.fixture(scope="module")
+def policy(env):
+    made = agent.build(SMOKE, env.observation_sizes, env.num_actuators)
+    params = made.init(jax.random.PRNGKey(0))
+    return evaluate.Policy(SMOKE, made, params, made.init_stats(), update=0)
+
+
+def test_a_still_hand_keeps_its_cube_and_new_episodes_begin(env):
+    player = view.Player(env, None)
+    height = env.scene.cube_qpos.start + 2
+    seconds = 2.5 * SMOKE.env.goal_seconds
+    for _ in itertools.islice(player.play(), round(seconds / 0.008)):
+        assert player.data.qpos[height] > 0
+        np.testing.assert_allclose(player.data.ctrl, env.scene.start_ctrl, atol=1e-6)
+
+
+def test_a_policy_moves_the_hand(env, policy):
+    player = view.Player(env, policy)
+    list(itertools.islice(player.play(), 30))
+    assert np.abs(player.data.ctrl - env.scene.start_ctrl).max() > 0.05
+    assert np.linalg.norm(player.data.mocap_quat[0]) == pytest.approx(1)
+
+
+def test_the_policy_goes_on_from_where_it_was_pushed(env):
+    player = view.Player(env, None)
+    play = player.play()
+    next(play)
+    lift = player.data.qpos[env.scene.cube_qpos.start + 2] + 0.2
+    player.data.qpos[env.scene.cube_qpos.start + 2] = lift
+    # The rest of this control step and one physics step of the next, in free fall.
+    list(itertools.islice(play, env.config.physics.substeps))
+    assert player.data.qpos[env.scene.cube_qpos.start + 2] > lift - 0.1
+
+
+def test_it_runs_at_the_speed_of_life(env):
+    player = view.Player(env, None)
+    next(player.play())  # compiled
+    frames = []
+    end = time.monotonic() + 1.0
+    start = player.data.time
+    view.watch(player, lambda: frames.append(0), lambda: time.monotonic() < end)
+    assert player.data.time - start < 1.1
+    assert len(frames) <= 62
+
+
+def test_without_a_screen_one_line_says_so(monkeypatch, capsys):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(view.sys, "platform", "linux")
+    assert view.main([]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "no screen" in error
+    assert "mjxhand.render" in error
+
+
+def test_options(monkeypatch, capsys):
+    monkeypatch.setattr(view, "require_screen", lambda: None)
+    assert view.main(["nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert view.main(["--sed", "3"]) == 2
+    assert "--seed" in capsys.readouterr().err
+    assert dataclasses.fields(view.ViewOptions)[0].name == "dir"
