@@ -16,7 +16,10 @@ from mjxhand.config import (
     PPOConfig,
     SceneConfig,
 )
+from mjxhand.networks import options
 from mjxhand.tasks import TASKS
+from mjxhand.wiring import STREAMS
+from mjxhand.wiring import check as check_wiring
 
 _FPN = Config()
 
@@ -98,6 +101,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "env.pool_size": (1, _ANY, True),
     "env.settle_seconds": (0, _ANY, True),
     "network.units_scale": (0, _ANY, False),
+    "network.stream_dropout": (0, 1, True),
     "ppo.num_envs": (1, _ANY, True),
     "ppo.unroll_length": (1, _ANY, True),
     "ppo.chunk_length": (1, _ANY, True),
@@ -220,6 +224,12 @@ def _check_policy(config: Config) -> None:
         )
 
 
+def _check_network(config: Config) -> None:
+    options.dropped_streams(config.network)
+    if config.network.name == "fpn":
+        check_wiring(options.wiring_of(config.network), STREAMS)
+
+
 def check(config: Config, num_devices: int | None = None) -> None:
     """Refuses what cannot work, before anything is built.
 
@@ -233,3 +243,4 @@ def check(config: Config, num_devices: int | None = None) -> None:
     _check_sizes(config.ppo, num_devices or jax.local_device_count())
     _check_task(config)
     _check_policy(config)
+    _check_network(config)

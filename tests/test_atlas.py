@@ -30,7 +30,7 @@ TINY = {
     "V\trv\t-\tpathways\nA\tra\tX\tboth\nB\trb\tX+Y\tboth\nB\trc\t-\tpathways\n",
     "kept.tsv": "source\ttarget\treason\nV\tB\twished\n",
     "rules.tsv": "rule\tvalue\tmeaning\nbudget\t120\t.\nmultiple\t8\t.\n"
-    "min_streamlines\t50\t.\n",
+    "min_streamlines\t50\t.\nvalue_layers\t1\t.\nvalue_units\t9\t.\n",
     "densities.tsv": "economo\tcells_per_mm3\tbasis\nX\t10\t.\nY\t70\t.\n",
     "volumes.tsv": "region\tleft_mm3\tright_mm3\tleft_xyz_mm\tright_xyz_mm\n"
     "rv\t1\t1\t0,0,0\t0,0,0\nra\t30\t10\t0,0,0\t0,0,0\n"

@@ -11,8 +11,8 @@ import pytest
 from flax import linen as nn
 
 from mjxhand import networks
+from mjxhand import wiring as wirings
 from mjxhand.config import ConfigError, NetworkConfig
-from mjxhand.networks import wiring as wirings
 from mjxhand.networks.recurrent import CELLS, Recurrent
 
 SIZES = {"vision": 7, "proprioception": 48, "touch": 92, "goal": 4, "privileged": 25}
@@ -241,7 +241,7 @@ def test_units_scale():
     baseline = networks.build(
         NetworkConfig(name="baseline", units_scale=0.25), SIZES, OUTPUTS
     )
-    assert (baseline.dense_units, baseline.recurrent_units) == (256, 128)
+    assert (baseline.dense_units, baseline.recurrent_units) == ((256,), 128)
 
 
 FPN_AREAS = {
@@ -421,7 +421,7 @@ def test_area_that_nothing_reads_is_refused():
     ("settings", "message"),
     [
         ({"cell": "mamba"}, "lstm, gru, rnn"),
-        ({"name": "mlp"}, "fpn, baseline"),
+        ({"name": "transformer"}, "fpn, baseline, mlp, lstm"),
         ({"units_scale": 0.0}, "above 0"),
     ],
 )

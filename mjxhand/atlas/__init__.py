@@ -1,25 +1,32 @@
-"""Areas, cells and pathways of the human hand network: the tables the brain is made from.
+"""Areas, cells and pathways of the human hand network: the tables a brain is made from.
 
-`load()` reads the bundled tables, or a folder that `python -m mjxhand.atlas refresh` wrote.
-Nothing here needs a network; docs/atlas.md says what the tables hold and what they do not show.
+`load()` reads the bundled tables, or a folder that `python -m mjxhand.atlas refresh` wrote;
+`find(name)` gives a whole network. Nothing here needs the internet; docs/atlas.md says what
+the tables hold and what they do not show.
 """
 
 from pathlib import Path
 
 from mjxhand.atlas import folder
+from mjxhand.atlas.brains import BUNDLED, PRESETS, derive, find, notes
 from mjxhand.atlas.model import AreaPlan, Atlas, AtlasPathway, Pair, Region
+from mjxhand.atlas.network_table import parse, render
 
 __all__ = [
     "BUNDLED",
+    "PRESETS",
     "AreaPlan",
     "Atlas",
     "AtlasPathway",
     "Pair",
     "Region",
+    "derive",
+    "find",
     "load",
+    "notes",
+    "parse",
+    "render",
 ]
-
-BUNDLED = Path(__file__).parent / "data"
 
 
 def load(path: str | Path | None = None) -> Atlas:

@@ -16,7 +16,7 @@ CHOICES = ("areas.tsv", "groups.tsv", "kept.tsv", "rules.tsv")
 """Tables that say how this model reads the measurements."""
 MEASUREMENTS = ("densities.tsv", "volumes.tsv", "pairs.tsv")
 PROVENANCE = "provenance.json"
-RULES = ("budget", "multiple", "min_streamlines")
+RULES = ("budget", "multiple", "min_streamlines", "value_layers", "value_units")
 
 
 def load(folder: Path) -> Atlas:

@@ -105,7 +105,7 @@ class Atlas:
     kept: dict[tuple[str, str], str]
     """(source, target): why the pathway is there whatever its count."""
     rules: dict[str, float]
-    """`budget`, `multiple`, `min_streamlines`."""
+    """`budget`, `multiple`, `min_streamlines`, `value_layers`, `value_units`."""
     provenance: dict[str, Any]
 
     def cells(self) -> dict[str, float]:
