@@ -9,9 +9,8 @@ from mjxhand.config import ConfigError
 from mjxhand.wiring import HEADS, Wiring, order
 
 INK, SOFT, SENSE = "#222222", "#8a8f98", "#e9ebee"
-FEEDBACK = "#c0392b"
 COLOURS = ("#56b4e9", "#0072b2", "#009e73", "#8bc34a", "#cc79a7", "#e69f00", "#d55e00",
-           "#f0e442", "#999999")  # fmt: skip
+           "#7b4fa3", "#999999")  # fmt: skip
 FORMATS = (".png", ".svg", ".pdf")
 
 Point = tuple[float, float]
@@ -38,11 +37,16 @@ def draw(shown: Shown, path: Path) -> None:
         area.name: COLOURS[i % len(COLOURS)]
         for i, area in enumerate(shown.wiring.areas)
     }
-    figure, (left, right) = pyplot.subplots(
-        1, 2, figsize=(13, 5.6), width_ratios=(1.9, 1), layout="constrained"
+    figure, axes = pyplot.subplot_mosaic(
+        [["network", "network"], ["cortex", "bars"]],
+        figsize=(11.5, 8.6),
+        width_ratios=(1.7, 1),
+        height_ratios=(1.25, 1),
+        layout="constrained",
     )
-    _network(left, shown, colours)
-    _cortex(right, shown, colours)
+    _network(axes["network"], shown, colours)
+    _cortex(axes["cortex"], shown, colours)
+    _bars(axes["bars"], shown, colours)
     try:
         figure.savefig(path, dpi=130, metadata={})
     except OSError as error:
@@ -64,11 +68,14 @@ def positions(wiring: Wiring) -> dict[str, Point]:
     streams = dict.fromkeys(
         p.source for p in wiring.all_pathways if p.source not in depth
     )
+    readers: dict[str, list[str]] = defaultdict(list)
+    for p in wiring.pathways:
+        readers[p.source] += [] if p.delayed else [p.target]
+    # An area that need not be early stands next to the first that reads it.
+    for area in reversed(order(wiring)):
+        found = [depth[name] for name in readers[area.name]]
+        depth[area.name] = max(depth[area.name], min(found, default=last) - 1)
     columns: dict[int, list[str]] = defaultdict(list)
-    for stream in streams:
-        readers = [p.target for p in wiring.pathways if p.source == stream]
-        nearest = min((depth[t] for t in readers), default=last)
-        columns[max(0, nearest - 1) if readers else last - 1].append(stream)
     for name, d in depth.items():
         columns[d].append(name)
     columns[last] = list(HEADS)
@@ -77,9 +84,18 @@ def positions(wiring: Wiring) -> dict[str, Point]:
         names = columns[x]
         for i, name in enumerate(names):
             # Columns of one alternate, so that long pathways pass beside the areas.
-            single = 0.55 * (1 if x % 2 else -1) if 0 < x < last else 0.0
-            y = single if len(names) == 1 else 2.2 * (0.5 - i / (len(names) - 1))
+            single = 0.7 * (1 if x % 2 else -1) if x < last else 0.0
+            y = single if len(names) == 1 else 2.4 * (0.5 - i / (len(names) - 1))
             placed[name] = (1.5 * x, y)
+    outside: dict[tuple[float, int], int] = defaultdict(int)
+    for stream in streams:
+        found = [placed[name] for name in readers[stream]]
+        x, y = min(found, default=(1.5 * last, -1.0))
+        side = 1 if y > 0 else -1
+        # Senses stand above or below, to the left of the first area that they reach.
+        x -= 0.9 + 0.95 * outside[x, side]
+        outside[min(found, default=(1.5 * last, -1.0))[0], side] += 1
+        placed[stream] = (x, 2.0 * side)
     return placed
 
 
@@ -111,8 +127,9 @@ def _network(axes, shown: Shown, colours: dict[str, str]) -> None:
         label += "\nrecurrent" * area.recurrent
         box = {"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.5}
         axes.text(x, y - radius - 0.05, label, va="top", zorder=5, bbox=box, **small)
-    axes.set_xlim(-0.8, max(x for x, _ in places.values()) + 0.8)
-    axes.set_ylim(-1.9, 1.7)
+    wide = [x for x, _ in places.values()]
+    axes.set_xlim(min(wide) - 0.6, max(wide) + 0.7)
+    axes.set_ylim(-2.7, 2.4)
     axes.set_aspect("equal")
     axes.axis("off")
     axes.figure.canvas.draw()  # text boxes get their places
@@ -121,21 +138,23 @@ def _network(axes, shown: Shown, colours: dict[str, str]) -> None:
         count = streamlines.get(ends)
         width = 0.8 if count is None else 0.6 + 1.1 * math.log10(1 + count / 500)
         (x0, y0), (x1, y1) = places[pathway.source], places[pathway.target]
-        bend = 0.0 if abs(x1 - x0) < 2 else (0.18 if (y0 + y1) < 0 else -0.18)
+        bend = 0.0 if abs(x1 - x0) < 2 else (0.2 if (y0 + y1) < 0 else -0.2)
         arrow = FancyArrowPatch(
             (x0, y0), (x1, y1),
             patchA=_shape(nodes[pathway.source]), patchB=_shape(nodes[pathway.target]),
-            connectionstyle=f"arc3,rad={0.35 if pathway.delayed else bend}",
+            connectionstyle=f"arc3,rad={0.3 if pathway.delayed else bend}",
             arrowstyle="-|>", mutation_scale=9, lw=width, zorder=2,
-            color=FEEDBACK if pathway.delayed else colours.get(pathway.source, SOFT),
+            color=colours.get(pathway.source, SOFT),
             linestyle=":" if pathway.delayed else "--" if ends in kept else "-",
-            alpha=0.85 if pathway.target not in HEADS else 0.4,
+            alpha=0.4 if pathway.target in HEADS else 0.55 if pathway.delayed else 0.85,
         )  # fmt: skip
         axes.add_patch(arrow)
     lines = ["width: streamlines", "dashed: kept below the threshold"]
-    lines += ["dotted red: one step late"] * any(p.delayed for p in wiring.pathways)
+    lines += ["dotted: one step late"] * any(p.delayed for p in wiring.pathways)
     axes.text(0, 0, " · ".join(lines), transform=axes.transAxes, fontsize=8, color=SOFT)
-    axes.set_title(f"{shown.name}: units per layer, pathways", fontsize=10, loc="left")
+    axes.set_title(
+        f"{Path(shown.name).name}: units per layer, pathways", fontsize=10, loc="left"
+    )
 
 
 def _shape(node):
@@ -173,3 +192,19 @@ def _cortex(axes, shown: Shown, colours: dict[str, str]) -> None:
     axes.set_title(
         "regions of the areas, left hemisphere from the side", fontsize=10, loc="left"
     )
+
+
+def _bars(axes, shown: Shown, colours: dict[str, str]) -> None:
+    """Parameters of each area and head."""
+    areas = [area.name for area in shown.wiring.areas]
+    names = list(reversed([*areas, *(f"{head}_head" for head in HEADS)]))
+    counts = [shown.areas[name] / 1e3 for name in names]
+    labels = [name.replace("_", " ") for name in names]
+    axes.barh(labels, counts, color=[colours.get(name, SOFT) for name in names])
+    for label, count in zip(labels, counts, strict=True):
+        axes.text(count, label, f" {count:,.0f}", va="center", fontsize=8, color=INK)
+    axes.margins(x=0.18)
+    axes.tick_params(labelsize=8, colors=SOFT)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.set_title("parameters, thousands", fontsize=10, loc="left")

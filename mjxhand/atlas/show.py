@@ -149,7 +149,8 @@ def _sources(shown: Shown) -> str:
     for name, about in tables.items():
         facts = [about["what"], about["source"]]
         facts += [f"{k} {about[k]}" for k in ("version", "cohort") if about.get(k)]
-        facts += [f"{about['subjects']} subjects"] * bool(about.get("subjects"))
+        if about.get("subjects"):
+            facts.append(f"{about['subjects']} subjects")
         facts += [f"licence: {about['licence']}", f"sha256 {about['sha256'][:12]}"]
         mark = " (CHANGED since its provenance was written)" if name in changed else ""
         lines.append(f"  {name}{mark}: {'; '.join(facts)}")
