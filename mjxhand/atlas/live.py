@@ -44,7 +44,7 @@ def set_timeouts(seconds):
     """
     try:
         from requests.adapters import HTTPAdapter
-        from siibra.retrieval.requests import _SESSION
+        from siibra.retrieval.requests import _SESSION  # pyright: ignore[reportMissingImports]
     except ImportError:
         return
 
@@ -132,7 +132,7 @@ def matrices(siibra, parcellation, kind, cohort, subjects, wanted):
         used.append(str(index))
         if i % 20 == 0:
             print(f"{kind}, subject {i + 1} of {len(indices)}", flush=True)
-    if total is None:
+    if total is None or number is None:
         raise Failure("mismatch", f"{kind} of cohort {cohort} has no subjects")
     return (total / np.maximum(number, 1)).tolist(), used, feature
 
@@ -143,7 +143,7 @@ def fetch(request):
     if request["cache"]:
         os.environ["SIIBRA_CACHEDIR"] = request["cache"]
     try:
-        import siibra
+        import siibra  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise Failure("dependency", f"cannot import siibra ({error})") from None
     set_timeouts(request["request_timeout"])

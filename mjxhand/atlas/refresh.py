@@ -211,7 +211,7 @@ def _write(path: Path, found: dict[str, Any], options: RefreshOptions) -> None:
 def _provenance(path: Path, found: dict[str, Any], bundled: dict[str, Any]) -> dict:
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     shared = {"read_from": f"EBRAINS, through siibra {found['siibra']}"}
-    about = {
+    about: dict[str, dict[str, Any]] = {
         "volumes.tsv": {
             **bundled["volumes.tsv"],
             **shared,
@@ -236,7 +236,7 @@ def _provenance(path: Path, found: dict[str, Any], bundled: dict[str, Any]) -> d
         "made_by": "python -m mjxhand.atlas refresh",
         "tables": {
             name: {
-                **about.get(name, bundled[name]),
+                **(about.get(name) or bundled[name]),
                 "sha256": tables.sha256(path / name),
             }
             for name in names
