@@ -225,9 +225,17 @@ def _check_policy(config: Config) -> None:
 
 
 def _check_network(config: Config) -> None:
-    options.dropped_streams(config.network)
-    if config.network.name == "fpn":
-        check_wiring(options.wiring_of(config.network), STREAMS)
+    network, default = config.network, NetworkConfig()
+    options.dropped_streams(network)
+    if network.name == "fpn":
+        check_wiring(options.wiring_of(network), STREAMS)
+        return
+    for name in ("atlas", "recurrent", "feedback"):
+        if getattr(network, name) != getattr(default, name):
+            raise ConfigError(
+                f"network.{name} is {getattr(network, name)!r}, but {network.name} has no "
+                "areas: leave it out, or use --network.name fpn"
+            )
 
 
 def check(config: Config, num_devices: int | None = None) -> None:

@@ -85,7 +85,7 @@ def test_cells_equal_an_independent_sum(bundled):
 
 
 def test_golden_pathways(bundled):
-    counted = bundled.pathways(5000, kept=False)
+    counted = bundled.pathways(5000)
     assert [(p.source, p.target) for p in counted] == [
         ("SPL", "IPS"), ("IPL", "IPS"), ("SSC", "IPL"), ("PMC", "M1"),
         ("LPFC", "PMC"), ("SPL", "IPL"), ("VIS", "IPS"), ("SSC", "PMC"),
@@ -93,12 +93,12 @@ def test_golden_pathways(bundled):
         ("SSC", "IPS"), ("VIS", "IPL"),
     ]  # fmt: skip
     assert {p.reason for p in counted} == {"count"}
-    kept = [p for p in bundled.pathways() if p.reason != "count"]
+    kept = [p for p in bundled.pathways(kept=True) if p.reason != "count"]
     assert [(p.source, p.target, round(p.streamlines)) for p in kept] == [
         ("IPL", "LPFC", 2153), ("MCC", "LPFC", 1678), ("IPS", "LPFC", 797),
     ]  # fmt: skip
-    assert len(bundled.pathways(0)) == len(bundled.pathways(0, kept=False)) == 36
-    assert bundled.pathways(1e9, kept=False) == ()
+    assert len(bundled.pathways(0, kept=True)) == len(bundled.pathways(0)) == 36
+    assert bundled.pathways(1e9) == ()
 
 
 def test_provenance_is_complete_and_true(bundled):
@@ -125,12 +125,13 @@ def test_tiny_atlas_by_hand(tmp_path):
     assert tiny.unit_counts(100, 1) == {"A": 33, "B": 33}
     assert tiny.unit_counts(1, 8) == {"A": 8, "B": 8}, "at least one multiple"
     assert tiny.unit_counts(108, 8) == {"A": 40, "B": 40}, "36 lies midway: upward"
-    (strong, wished) = tiny.pathways()
+    (strong, wished) = tiny.pathways(kept=True)
     assert (strong.source, strong.target, strong.reason) == ("A", "B", "count")
     assert strong.streamlines == 50
     assert strong.length == pytest.approx((60 * 10 + 40 * 20) / 100)
     assert (wished.source, wished.target, wished.reason) == ("V", "B", "wished")
-    assert len(tiny.pathways(50.1)) == 1
+    assert tiny.pathways(50.1) == ()
+    assert tiny.pathways(50) == tiny.pathways() == (strong,)
     # Left: (3, 1, 0) of weights 5 and 15; right: (0, 0, 7) of 15 and 5; A at 0.
     left, right = tiny.centroids()["B"]
     assert left == pytest.approx((3, 1, 0))

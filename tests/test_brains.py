@@ -208,6 +208,15 @@ def test_unknown_atlas_is_refused(smoke):
         presets.check(config(smoke, atlas="angorapy_v3"), num_devices=1)
 
 
+@pytest.mark.parametrize(
+    "option", [{"atlas": "derived"}, {"recurrent": "all"}, {"feedback": "all"}]
+)
+def test_options_of_areas_are_refused_where_there_are_none(smoke, option):
+    presets.check(config(smoke, **option), num_devices=1)
+    with pytest.raises(ConfigError, match="mlp has no areas: leave it out"):
+        presets.check(config(smoke, name="mlp", **option), num_devices=1)
+
+
 def test_option_recurrent():
     brain = atlas.find("angorapy_v2")
 

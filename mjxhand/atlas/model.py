@@ -147,13 +147,13 @@ class Atlas:
         return {k: step * max(1, math.floor(n / step + 0.5)) for k, n in exact.items()}
 
     def pathways(
-        self, min_streamlines: float | None = None, *, kept: bool = True
+        self, min_streamlines: float | None = None, *, kept: bool = False
     ) -> tuple[AtlasPathway, ...]:
         """Pathways of at least `min_streamlines`, the strongest first.
 
         Args:
           min_streamlines: threshold on the mean count; rules.tsv's by default.
-          kept: whether the pathways of kept.tsv are added.
+          kept: whether those of kept.tsv are added, whatever their count.
         """
         least = self.rules["min_streamlines"] if min_streamlines is None else None
         least = min_streamlines if least is None else least
