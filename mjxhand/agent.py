@@ -39,9 +39,12 @@ class Agent:
             )
         )
 
-    def initial_carry(self, batch: int) -> Any:
-        """Recurrent state at the start of an episode, `[batch, ...]`."""
-        return self.network.initial_carry(batch)
+    def initial_carry(self, batch: int, key: jax.Array | None = None) -> Any:
+        """Recurrent state at the start of an episode, `[batch, ...]`.
+
+        With a key (consumed) senses drop out as the configuration says: for training.
+        """
+        return self.network.initial_carry(batch, key)
 
     def normalize(self, obs: Any, stats: Any) -> Any:
         """Observations, a dict of streams, as the network sees them; same shapes."""

@@ -19,6 +19,7 @@ from mjxhand.runs import read_config as read_config
 
 T = TypeVar("T")
 PRESET_NAMES = ", ".join(presets.PRESETS)
+ALIASES = {"--atlas": "--network.atlas"}
 Dir = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
 Preset = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")]
 
@@ -109,6 +110,7 @@ def parse_config(
     Raises:
         ConfigError: one line: what was wrong, what to do.
     """
+    argv = [_unalias(argument) for argument in argv]
     options = option_types(_Train)
     del options["--preset"]
     if any(a.partition("=")[0] == "--preset" for a in argv):
@@ -144,6 +146,12 @@ def parse_config(
             f"--until-seconds is {parsed.options.until_seconds:g}: give a positive time"
         )
     return config, parsed.options
+
+
+def _unalias(argument: str) -> str:
+    """An option's full name for its short one, with or without a value."""
+    name, equals, value = argument.partition("=")
+    return ALIASES.get(name, name) + equals + value
 
 
 def prepare_out(options: TrainOptions, config: Config) -> Path:

@@ -104,10 +104,24 @@ class EnvConfig:
 class NetworkConfig:
     """The brain."""
 
-    name: Literal["fpn", "baseline"] = "fpn"
-    """`fpn`: the frontoparietal network; `baseline`: dense 1024 and LSTM 512 with a separate critic."""
+    name: Literal["fpn", "baseline", "mlp", "lstm"] = "fpn"
+    """`fpn`: areas and pathways of `atlas`; without anatomy, each with a separate critic: `baseline` (dense 1024, LSTM
+    512), `mlp` (dense 1024, dense 512), `lstm` (LSTM 512)."""
+    atlas: str = "angorapy_v2"
+    """Areas of the FPN: `angorapy_v2` (published sizes), `derived` (from the bundled atlas), a folder that
+    `python -m mjxhand.atlas refresh` wrote, or a file with a table of areas (short: --atlas)."""
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
-    """Recurrent cell (of PMC in the FPN)."""
+    """Recurrent cell."""
+    recurrent: str = "table"
+    """Recurrent areas of the FPN: `table` (as the atlas says), `none`, `all`, or a list, each with its own cell if one
+    follows: `PMC,LPFC:gru`."""
+    feedback: str = "table"
+    """Pathways of the FPN back to earlier areas, one control step late: `table`, `none`, `all` (back along every
+    pathway), or a list SOURCE:TARGET: `M1:PMC,PMC:LPFC`."""
+    stream_dropout: float = 0.0
+    """In training, probability that a sense is silent for a whole episode."""
+    dropout_streams: str = "vision"
+    """Senses that drop out, separated by commas."""
     units_scale: float = 1.0
     """Scale of every area's number of units (1: full size)."""
     distribution: Literal["auto", "multi_categorical", "tanh_normal", "beta"] = "auto"

@@ -16,7 +16,10 @@ from mjxhand.config import (
     PPOConfig,
     SceneConfig,
 )
+from mjxhand.networks import options
 from mjxhand.tasks import TASKS
+from mjxhand.wiring import STREAMS
+from mjxhand.wiring import check as check_wiring
 
 _FPN = Config()
 
@@ -104,6 +107,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "env.pool_size": (1, _ANY, True),
     "env.settle_seconds": (0, _ANY, True),
     "network.units_scale": (0, _ANY, False),
+    "network.stream_dropout": (0, 1, True),
     "ppo.num_envs": (1, _ANY, True),
     "ppo.unroll_length": (1, _ANY, True),
     "ppo.chunk_length": (1, _ANY, True),
@@ -226,6 +230,20 @@ def _check_policy(config: Config) -> None:
         )
 
 
+def _check_network(config: Config) -> None:
+    network, default = config.network, NetworkConfig()
+    options.dropped_streams(network)
+    if network.name == "fpn":
+        check_wiring(options.wiring_of(network), STREAMS)
+        return
+    for name in ("atlas", "recurrent", "feedback"):
+        if getattr(network, name) != getattr(default, name):
+            raise ConfigError(
+                f"network.{name} is {getattr(network, name)!r}, but {network.name} has no "
+                "areas: leave it out, or use --network.name fpn"
+            )
+
+
 def check(config: Config, num_devices: int | None = None) -> None:
     """Refuses what cannot work, before anything is built.
 
@@ -239,3 +257,4 @@ def check(config: Config, num_devices: int | None = None) -> None:
     _check_sizes(config.ppo, num_devices or jax.local_device_count())
     _check_task(config)
     _check_policy(config)
+    _check_network(config)

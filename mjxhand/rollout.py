@@ -20,7 +20,7 @@ def init_actors(
     keys = jax.random.split(key_reset, num_envs)
     return Actors(
         state=jax.vmap(env.reset, in_axes=(0, None))(keys, params),
-        carry=agent.initial_carry(num_envs),
+        carry=agent.initial_carry(num_envs, jax.random.fold_in(key_reset, 1)),
         began=jnp.ones(num_envs, bool),
         discounted=jnp.zeros(num_envs),
         key=key[None],

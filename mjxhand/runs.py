@@ -1,10 +1,15 @@
-"""Run folders: their configuration as JSON, and the refusal to overwrite one."""
+"""Run folders: their configuration as JSON, and the refusal to overwrite one.
+
+A run whose network comes from outside the package keeps its own copy, `network.tsv`, which
+is read ever after: the folder can be moved, and its source changed.
+"""
 
 import json
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from mjxhand import atlas
 from mjxhand.arguments import suggest
 from mjxhand.config import Config, ConfigError
 from mjxhand.presets import flatten
@@ -12,6 +17,7 @@ from mjxhand.storage import write_text_atomically
 
 T = TypeVar("T")
 CONFIG = "config.json"
+NETWORK = "network.tsv"
 
 # What may change when a run is resumed: nothing that its learner or actors depend on.
 RESUMABLE = (
@@ -92,7 +98,15 @@ def read_config(run: str | Path) -> Config:
         raise ConfigError(f"{run} holds no run (there is no {path})") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
-    return config_from_json(text, str(path))
+    config = config_from_json(text, str(path))
+    copy = Path(run) / NETWORK
+    if config.network.atlas in atlas.PRESETS or not copy.exists():
+        return config
+    return _with_atlas(config, str(copy))
+
+
+def _with_atlas(config: Config, name: str) -> Config:
+    return replace(config, network=replace(config.network, atlas=name))
 
 
 def check_resumed(before: Config, after: Config) -> None:
@@ -118,11 +132,26 @@ def prepare(out: str | Path, config: Config, *, resume: bool = False) -> Path:
         if not resume:
             _refuse_used(path)
             path.mkdir(parents=True, exist_ok=True)
+            _keep_network(path, config)
+        elif (
+            path / NETWORK
+        ).exists():  # `read_config` put its path in the name's place
+            kept = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+            config = _with_atlas(config, kept["network"]["atlas"])
         write_text_atomically(path / CONFIG, config_to_json(config))
     except OSError as error:
         problem = error.strerror or str(error)
         raise ConfigError(f"cannot write to the folder {out}: {problem}") from None
     return path
+
+
+def _keep_network(path: Path, config: Config) -> None:
+    """Copy the table of a network that is not the package's own."""
+    source = config.network.atlas
+    if config.network.name != "fpn" or source in atlas.PRESETS:
+        return
+    text = atlas.render(atlas.find(source), *atlas.notes(source))
+    write_text_atomically(path / NETWORK, text)
 
 
 def _refuse_used(path: Path) -> None:

@@ -148,6 +148,18 @@ def test_beta_frequencies_and_mode():
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_entropy_is_the_mean_surprise_of_samples(name):
+    """Samples, log-probabilities and entropy are of one distribution: H = E[-log p]."""
+    d = make(name, 1)
+    logits = random_logits(d, (5,), spread=1.0, seed=9)
+    many = jnp.broadcast_to(logits, (20_000, *logits.shape))
+    surprise = -np.asarray(d.log_prob(many, d.sample(many, jax.random.key(10))))
+    error = surprise.std(0) / np.sqrt(len(surprise))
+    # 4.5 standard errors, and what the quadrature of tanh-normal may be off by.
+    assert (np.abs(surprise.mean(0) - d.entropy(logits)) < 4.5 * error + 5e-3).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_jit_and_vmap_change_nothing(name):
     d = make(name)
     logits = random_logits(d, (7,))

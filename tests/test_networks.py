@@ -11,8 +11,8 @@ import pytest
 from flax import linen as nn
 
 from mjxhand import networks
+from mjxhand import wiring as wirings
 from mjxhand.config import ConfigError, NetworkConfig
-from mjxhand.networks import wiring as wirings
 from mjxhand.networks.recurrent import CELLS, Recurrent
 
 SIZES = {"vision": 7, "proprioception": 48, "touch": 92, "goal": 4, "privileged": 25}
@@ -228,6 +228,49 @@ def test_baseline_parameter_counts():
     assert counts(name="baseline") == {"policy": 3_416_284, "critic": 3_329_537}
 
 
+def test_plain_networks():
+    """Dense I·O + O; LSTM 4(IH + H² + H); both towers, the critic with the privileged 25."""
+    senses, privileged = 151, 25
+
+    def dense(i, o):
+        return i * o + o
+
+    def lstm(i, h):
+        return 4 * (i * h + h * h + h)
+
+    def mlp(i, out):
+        return dense(i, 1024) + dense(1024, 512) + dense(512, out)
+
+    assert counts(name="mlp") == {
+        "policy": mlp(senses, OUTPUTS),
+        "critic": mlp(senses + privileged, 1),
+    }
+    assert counts(name="lstm") == {
+        "policy": lstm(senses, 512) + dense(512, OUTPUTS),
+        "critic": lstm(senses + privileged, 512) + dense(512, 1),
+    }
+
+
+def test_mlp_equals_numpy_and_forgets():
+    cfg = NetworkConfig(name="mlp", units_scale=0.02)
+    _, params = small(cfg)
+    obs = random_obs(12, 3, 2)
+    carry, out = run(cfg, obs, jnp.zeros((3, 2), bool))
+    assert jax.tree.leaves(carry) == []
+    x = np.concatenate(
+        [obs[n] for n in ("goal", "proprioception", "touch", "vision")], axis=-1
+    )
+    for tower, extra in (("policy", []), ("critic", [obs["privileged"]])):
+        p = params["params"][tower]
+        y = np.concatenate([x, *extra], axis=-1)
+        for name in ("dense1", "dense2"):
+            y = np.maximum(y @ p[name]["kernel"] + p[name]["bias"], 0.0)
+        head = p["logits" if tower == "policy" else "value"]
+        y = y @ head["kernel"] + head["bias"]
+        expected = out.logits if tower == "policy" else out.value[..., None]
+        np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
 def test_units_scale():
     module = networks.build(NetworkConfig(units_scale=0.125), SIZES, OUTPUTS)
     units = {area.name: area.units for area in module.wiring.areas}
@@ -241,7 +284,7 @@ def test_units_scale():
     baseline = networks.build(
         NetworkConfig(name="baseline", units_scale=0.25), SIZES, OUTPUTS
     )
-    assert (baseline.dense_units, baseline.recurrent_units) == (256, 128)
+    assert (baseline.dense_units, baseline.recurrent_units) == ((256,), 128)
 
 
 FPN_AREAS = {
@@ -254,8 +297,13 @@ FPN_AREAS = {
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(
     ("cfg", "areas"),
-    [(SMALL, FPN_AREAS), (BASELINE, {"dense": 20, "recurrent": 10})],
-    ids=["fpn", "baseline"],
+    [
+        (SMALL, FPN_AREAS),
+        (BASELINE, {"dense": 20, "recurrent": 10}),
+        (dataclasses.replace(BASELINE, name="mlp"), {"dense1": 20, "dense2": 10}),
+        (dataclasses.replace(BASELINE, name="lstm"), {"recurrent": 10}),
+    ],
+    ids=["fpn", "baseline", "mlp", "lstm"],
 )
 def test_shapes(cfg, areas, cell, steps):
     module = networks.build(dataclasses.replace(cfg, cell=cell), SIZES, OUTPUTS)
@@ -421,7 +469,7 @@ def test_area_that_nothing_reads_is_refused():
     ("settings", "message"),
     [
         ({"cell": "mamba"}, "lstm, gru, rnn"),
-        ({"name": "mlp"}, "fpn, baseline"),
+        ({"name": "transformer"}, "fpn, baseline, mlp, lstm"),
         ({"units_scale": 0.0}, "above 0"),
     ],
 )
@@ -430,7 +478,7 @@ def test_wrong_settings_are_refused(settings, message):
         networks.build(NetworkConfig(**settings), SIZES, OUTPUTS)
 
 
-@pytest.mark.parametrize("name", ["fpn", "baseline"])
+@pytest.mark.parametrize("name", ["fpn", "baseline", "mlp", "lstm"])
 def test_missing_stream_is_refused(name):
     sizes = {k: v for k, v in SIZES.items() if k != "privileged"}
     with pytest.raises(ConfigError, match="privileged"):

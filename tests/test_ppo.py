@@ -80,7 +80,7 @@ def test_time_limit_is_no_end():
     assert np.allclose(value, 2.0, atol=0.2)
 
 
-@pytest.mark.parametrize("name", ["baseline", "fpn"])
+@pytest.mark.parametrize("name", ["baseline", "fpn", "mlp", "lstm"])
 def test_policy_reads_its_senses(name):
     network = NetworkConfig(name=name, units_scale=0.03)
     cfg = dataclasses.replace(TINY, network=network)
@@ -98,13 +98,23 @@ def test_policy_remembers_across_a_chunk_border(cell):
     assert earned_per_episode > 0.9
 
 
-def test_ratio_is_one_before_the_first_step():
+@pytest.mark.parametrize(
+    "network",
+    [
+        TINY.network,
+        NetworkConfig(units_scale=0.02, feedback="all", stream_dropout=0.5),
+        NetworkConfig(name="mlp", units_scale=0.02),
+    ],
+    ids=["baseline", "fpn with feedback and dropout", "mlp"],
+)
+def test_ratio_is_one_before_the_first_step(network):
     """Replaying the chunks from their stored carries gives the acting policy's log-probabilities.
 
     Episodes of five steps end inside the chunks of eight; the second rollout starts from
     carries that the first one left.
     """
-    program = program_for(probe_envs.Recall())
+    config = dataclasses.replace(TINY, network=network)
+    program = program_for(probe_envs.Recall(), config)
     cfg = program.config.ppo
     learner = program.init_learner(0)
     # Two updates first: away from the near-uniform policy of the start.

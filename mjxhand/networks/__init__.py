@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from mjxhand import atlas, wiring
 from mjxhand.config import ConfigError, NetworkConfig
-from mjxhand.networks import distributions
-from mjxhand.networks.baseline import DENSE_UNITS, RECURRENT_UNITS, Baseline
+from mjxhand.networks import distributions, lesions, options
+from mjxhand.networks.baseline import FORMS, Baseline
 from mjxhand.networks.fpn import FPN
 from mjxhand.networks.recurrent import find_cell
 from mjxhand.networks.types import Carry, Output
-from mjxhand.networks.wiring import (
-    FRONTOPARIETAL,
+from mjxhand.wiring import (
     PRIVILEGED,
     Area,
     Pathway,
@@ -33,10 +33,15 @@ __all__ = [
     "build",
     "distributions",
     "init",
+    "lesions",
+    "options",
     "parameter_counts",
+    "pathway_counts",
+    "wiring",
 ]
 
-_VALUE_UNITS = (512, 512)
+FRONTOPARIETAL = atlas.find("angorapy_v2")
+"""The published network, as the bundled table has it."""
 
 
 def build(
@@ -51,23 +56,32 @@ def build(
       num_outputs: width of the logits (`Distribution.num_outputs`).
 
     Raises:
-      ConfigError: unknown network or cell, scale not positive, a stream missing.
+      ConfigError: unknown network, table, area or cell; scale not positive; a stream
+        missing; a pathway that is cyclic or dangling.
     """
     find_cell(cfg.cell)
-    wiring = scaled(FRONTOPARIETAL, cfg.units_scale)
+    if not cfg.units_scale > 0:
+        raise ConfigError(f"units_scale is {cfg.units_scale}; it must be above 0")
     if PRIVILEGED not in observation_sizes:
         raise ConfigError(
             f"the observations lack '{PRIVILEGED}', which the critic reads"
         )
+    dropped = options.dropped_streams(cfg)
     if cfg.name == "fpn":
-        check(wiring, observation_sizes)
-        value_units = tuple(scale_units(u, cfg.units_scale) for u in _VALUE_UNITS)
-        return FPN(wiring, num_outputs, cfg.cell, value_units)
-    if cfg.name == "baseline":
-        dense = scale_units(DENSE_UNITS, cfg.units_scale)
-        recurrent = scale_units(RECURRENT_UNITS, cfg.units_scale)
-        return Baseline(num_outputs, cfg.cell, dense, recurrent)
-    raise ConfigError(f"network '{cfg.name}' not found; available: fpn, baseline")
+        areas = scaled(options.wiring_of(cfg), cfg.units_scale)
+        check(areas, observation_sizes)
+        return FPN(areas, num_outputs, cfg.cell, dropped)
+    if cfg.name in FORMS:
+        dense, recurrent = FORMS[cfg.name]
+        return Baseline(
+            num_outputs,
+            cfg.cell,
+            tuple(scale_units(units, cfg.units_scale) for units in dense),
+            scale_units(recurrent, cfg.units_scale) if recurrent else 0,
+            dropped,
+        )
+    available = ", ".join(("fpn", *FORMS))
+    raise ConfigError(f"network '{cfg.name}' not found; available: {available}")
 
 
 def init(module: nn.Module, key: jax.Array, observation_sizes: dict[str, int]):
@@ -86,3 +100,20 @@ def parameter_counts(params) -> dict[str, int]:
         name: sum(leaf.size for leaf in jax.tree.leaves(part))
         for name, part in params["params"].items()
     }
+
+
+def pathway_counts(
+    areas: Wiring, observation_sizes: dict[str, int], num_outputs: int, cell: str
+) -> list[tuple[Pathway, int]]:
+    """Weights of every pathway, those into the heads last, in the order of the table.
+
+    A pathway has a weight from each unit of its source to each unit of its target's first
+    layer, for each gate if that layer is recurrent.
+    """
+    widths = observation_sizes | {area.name: area.units for area in areas.areas}
+    first = {"policy": num_outputs, "value": (*areas.value_units, 1)[0]}
+    for area in areas.areas:
+        gates = find_cell(area.cell or cell).gates
+        gated = area.recurrent and area.layers == 1
+        first[area.name] = area.units * (gates if gated else 1)
+    return [(p, widths[p.source] * first[p.target]) for p in areas.all_pathways]

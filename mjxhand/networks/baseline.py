@@ -1,25 +1,30 @@
-"""The baseline: a dense layer and a recurrent one, with a separate critic.
+"""Baselines without anatomy: dense layers, a recurrent one, or both, with a separate critic.
 
-The form of OpenAI's dexterity network (Andrychowicz et al. 2018, arXiv:1808.00177):
-the concatenated senses, Dense 1024 with ReLU, 512 recurrent units, logits; the critic
-has the same form, shares nothing, and also sees the privileged stream.
+`baseline` has the form of OpenAI's dexterity network (Andrychowicz et al. 2018,
+arXiv:1808.00177): the concatenated senses, Dense 1024 with ReLU, 512 recurrent units, logits;
+`lstm` leaves out the dense layer, `mlp` is Dense 1024, Dense 512. The critic has the same
+form, shares nothing, and also sees the privileged stream.
 """
 
 import jax
 from flax import linen as nn
 
-from mjxhand.networks import layers, recurrent
+from mjxhand.networks import dropout, layers, recurrent
 from mjxhand.networks.types import Carry, Output
-from mjxhand.networks.wiring import PRIVILEGED
+from mjxhand.wiring import PRIVILEGED
 
-DENSE_UNITS = 1024
-RECURRENT_UNITS = 512
+# Units of the dense layers, and of the recurrent layer that follows (0: none).
+FORMS: dict[str, tuple[tuple[int, ...], int]] = {
+    "baseline": ((1024,), 512),
+    "mlp": ((1024, 512), 0),
+    "lstm": ((), 512),
+}
 
 
 class Tower(nn.Module):
     """Dense, then recurrent, then a linear head (`value` if `num_outputs` is None)."""
 
-    dense_units: int
+    dense_units: tuple[int, ...]
     recurrent_units: int
     cell: str
     num_outputs: int | None
@@ -27,14 +32,22 @@ class Tower(nn.Module):
     @nn.compact
     def __call__(self, carry, sources, reset):
         """Sources f32[T, B, I_s] -> carry, head's output, activities by layer."""
-        dense = nn.relu(layers.Dense(self.dense_units, name="dense")(*sources))
-        layer = recurrent.Recurrent(self.recurrent_units, self.cell, name="recurrent")
-        carry, hidden = layer(carry, (dense,), reset)
+        activity = {}
+        for index, units in enumerate(self.dense_units):
+            name = f"dense{index + 1}" if len(self.dense_units) > 1 else "dense"
+            activity[name] = nn.relu(layers.Dense(units, name=name)(*sources))
+            sources = (activity[name],)
+        if self.recurrent_units:
+            layer = recurrent.Recurrent(
+                self.recurrent_units, self.cell, name="recurrent"
+            )
+            carry, activity["recurrent"] = layer(carry, sources, reset)
+            sources = (activity["recurrent"],)
         if self.num_outputs is None:
-            out = layers.Dense(1, name="value")(hidden)[..., 0]
+            out = layers.Dense(1, name="value")(*sources)[..., 0]
         else:
-            out = layers.policy_head(self.num_outputs, "logits")(hidden)
-        return carry, out, {"dense": dense, "recurrent": hidden}
+            out = layers.policy_head(self.num_outputs, "logits")(*sources)
+        return carry, out, activity
 
 
 class Baseline(nn.Module):
@@ -42,19 +55,25 @@ class Baseline(nn.Module):
 
     num_outputs: int
     cell: str = "lstm"
-    dense_units: int = DENSE_UNITS
-    recurrent_units: int = RECURRENT_UNITS
+    dense_units: tuple[int, ...] = FORMS["baseline"][0]
+    recurrent_units: int = FORMS["baseline"][1]
+    stream_dropout: dropout.Rates = ()
 
-    def initial_carry(self, batch: int) -> Carry:
-        """Zeros, {tower: {state: f32[batch, units]}}."""
-        layer = recurrent.Recurrent(self.recurrent_units, self.cell, parent=None)
-        return {name: layer.initial_carry(batch) for name in ("policy", "critic")}
+    def initial_carry(self, batch: int, key: jax.Array | None = None) -> Carry:
+        """Zeros, {tower: {state: f32[batch, units]}}; `key` as for `fpn.FPN`."""
+        if self.recurrent_units:
+            layer = recurrent.Recurrent(self.recurrent_units, self.cell, parent=None)
+            carry = {name: layer.initial_carry(batch) for name in ("policy", "critic")}
+        else:
+            carry = {"policy": {}, "critic": {}}
+        return dropout.begin(carry, self.stream_dropout, batch, key)
 
     @nn.compact
     def __call__(
         self, carry: Carry, obs: dict[str, jax.Array], reset: jax.Array
     ) -> tuple[Carry, Output]:
         """Run T steps of B environments; arguments and results as `fpn.FPN`."""
+        carry, obs = dropout.apply(carry, self.stream_dropout, obs, reset)
         # Sorted, so that a parameter's meaning cannot hang on a dict's order.
         senses = [obs[name] for name in sorted(obs) if name != PRIVILEGED]
         sizes = (self.dense_units, self.recurrent_units, self.cell)
@@ -64,5 +83,6 @@ class Baseline(nn.Module):
         critic_carry, value, _ = Tower(*sizes, None, name="critic")(
             carry["critic"], [*senses, obs[PRIVILEGED]], reset
         )
-        carry = {"policy": policy_carry, "critic": critic_carry}
-        return carry, Output(logits=logits, value=value, areas=areas)
+        new_carry = {"policy": policy_carry, "critic": critic_carry}
+        new_carry |= dropout.state_of(carry)
+        return new_carry, Output(logits=logits, value=value, areas=areas)

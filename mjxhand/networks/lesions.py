@@ -1,0 +1,120 @@
+"""Lesions at run time: gains of areas, streams and pathways beside the parameters.
+
+    lesioned = lesions.apply(params, wiring, areas=["PMC"], pathways=["SPL -> M1"])
+    carry, out = module.apply(lesioned, carry, obs, reset)
+
+`lesioned` is `params` with one more collection, so it goes wherever parameters go:
+`Agent.act`, the evaluation, a film. All lesions have the same structure: one compiled
+program serves them all, and `jax.vmap` over `stack`'s gains runs many at once.
+A gain multiplies what an area (or stream) gives to everyone, or what one pathway carries: 1
+intact, 0 cut. It may be any array that broadcasts to [B, units]: a number; [B, 1] for another
+lesion in each environment; [units] for part of an area. A silent area keeps its own memory.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from mjxhand.arguments import suggest
+from mjxhand.config import ConfigError
+from mjxhand.wiring import Pathway, Wiring
+
+COLLECTION = "lesion"
+
+
+@chex.dataclass(frozen=True)
+class Gains:
+    """Gains by name; what is not named is intact."""
+
+    areas: dict[str, jax.Array]  # areas and streams
+    pathways: dict[str, jax.Array]  # "SPL -> M1", "M1 ~> PMC" (delayed), "M1 -> policy"
+
+    @classmethod
+    def of(cls, module: nn.Module) -> "Gains":
+        """Those that `module` is applied with. No gradient reaches them."""
+        found = module.variables.get(COLLECTION, {})
+        found = jax.tree.map(jax.lax.stop_gradient, dict(found))
+        return cls(areas=found.get("areas", {}), pathways=found.get("pathways", {}))
+
+    def area(self, name: str, activity: jax.Array) -> jax.Array:
+        """What the area or stream `name` gives: f32[..., B, U]."""
+        return activity * self.areas[name] if name in self.areas else activity
+
+    def pathway(self, pathway: Pathway, activity: jax.Array) -> jax.Array:
+        """What `pathway` carries of its source's activity."""
+        name = str(pathway)
+        return activity * self.pathways[name] if name in self.pathways else activity
+
+
+def names(wiring: Wiring) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What can be lesioned: areas and streams; pathways, those into the heads too."""
+    areas = [area.name for area in wiring.areas]
+    streams = dict.fromkeys(
+        p.source for p in wiring.all_pathways if p.source not in areas
+    )
+    return (*areas, *streams), tuple(dict.fromkeys(map(str, wiring.all_pathways)))
+
+
+def intact(wiring: Wiring) -> dict[str, dict[str, jax.Array]]:
+    """A gain of 1 for everything."""
+    areas, pathways = names(wiring)
+    one = jnp.ones(())
+    return {
+        "areas": dict.fromkeys(areas, one),
+        "pathways": dict.fromkeys(pathways, one),
+    }
+
+
+def apply(
+    params: Mapping[str, Any],
+    wiring: Wiring,
+    areas: Iterable[str] | Mapping[str, Any] = (),
+    pathways: Iterable[str] | Mapping[str, Any] = (),
+) -> dict[str, Any]:
+    """`params` of a network with this lesion, in place of any earlier one.
+
+    Args:
+      params: {"params": ...}, as `init` gives them.
+      areas: areas or streams to silence, or {name: gain}.
+      pathways: pathways to cut, written "SPL -> M1", or {name: gain}.
+
+    Raises:
+      ConfigError: the network has no such area or pathway.
+    """
+    gains = intact(wiring)
+    for kind, chosen in (("areas", areas), ("pathways", pathways)):
+        if not isinstance(chosen, Mapping):
+            chosen = dict.fromkeys(chosen, 0.0)
+        for name, gain in chosen.items():
+            if name not in gains[kind]:
+                raise ConfigError(
+                    f"there is no {name!r} among the {kind} of this network"
+                    f"{suggest(name, gains[kind])}; available: {', '.join(gains[kind])}"
+                )
+            gains[kind][name] = jnp.asarray(gain, jnp.float32)
+    return {**params, COLLECTION: gains}
+
+
+def single(wiring: Wiring) -> dict[str, dict[str, list[str]]]:
+    """Every lesion of one area, stream or pathway: {name: arguments of `apply`}."""
+    areas, pathways = names(wiring)
+    return {name: {"areas": [name]} for name in areas} | {
+        name: {"pathways": [name]} for name in pathways
+    }
+
+
+def stack(wiring: Wiring, lesions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Gains of many lesions, [len(lesions), ...], for `jax.vmap`.
+
+        params = {"params": trained["params"], "lesion": stack(wiring, lesions)}
+        jax.vmap(run, in_axes=({"params": None, "lesion": 0},))(params)
+
+    Args:
+      lesions: arguments of `apply`, such as the values of `single`.
+    """
+    gains = [apply({}, wiring, **lesion)[COLLECTION] for lesion in lesions]
+    return jax.tree.map(lambda *x: jnp.stack(x), *gains)

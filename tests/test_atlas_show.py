@@ -1,0 +1,124 @@
+"""`atlas show`: the report, the table, the figure, and its mistakes."""
+
+import itertools
+import random
+
+import pytest
+from PIL import Image
+from test_brains import TABLE, random_wiring
+
+from mjxhand import atlas
+from mjxhand.atlas import __main__ as command
+from mjxhand.atlas import figure
+
+
+def show(capsys, *argv):
+    """What the command prints."""
+    assert command.main(["show", *map(str, argv)]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def lines():
+    """Lines of the report on the published network."""
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert command.main(["show"]) == 0
+    return out.getvalue().splitlines()
+
+
+def line(lines, start):
+    """The one line whose first words are `start`, as words."""
+    (found,) = {x for x in lines if x.startswith(start)}
+    return found.split()
+
+
+def test_report_of_the_published_network(lines):
+    assert lines[0] == "angorapy_v2: 8 areas, 2,992 units"
+    assert line(lines, "PMC  ")[1:6] == ["256", "808", "8.3%", "network's", "1,401,856"]
+    assert line(lines, "SSC  ")[1:4] == ["296", "x", "2"]
+    assert "parameters: policy 3,335,252, with the value head 4,365,397" in lines
+    # 456 units to the 4 gates of 256: SPL -> PMC.
+    spl = line(lines, "SPL -> PMC")
+    assert spl[3:] == [f"{456 * 4 * 256:,}", "9,342", "71", "mm", "53", "mm",
+                       "at", "least", "5,000"]  # fmt: skip
+    assert "below, kept: in the reference network" in " ".join(
+        line(lines, "IPS -> LPFC")
+    )
+    assert line(lines, "M1 -> policy")[3] == f"{96 * 220:,}"
+
+
+def test_report_names_its_sources(lines):
+    text = "\n".join(lines)
+    for words in ("von Economo", "Julich-Brain 2.9", "10.25493/NVS8-XS5", "CC BY-NC-SA",
+                  "200 subjects", "AngoraPy"):  # fmt: skip
+        assert words in text
+    assert "CHANGED" not in text
+
+
+def test_rules_derive_anew(capsys, tmp_path):
+    path = tmp_path / "new.tsv"
+    rules = [
+        "--min-streamlines",
+        "790",
+        "--no-kept",
+        "--budget",
+        "1000",
+        "--multiple",
+        4,
+    ]
+    out = show(capsys, "derived", *rules, "--table", path)
+    assert "IPL -> M1" in out
+    assert "at least 790" in out
+    expected = atlas.derive(
+        atlas.load(), budget=1000, multiple=4, min_streamlines=790, kept=False
+    )
+    assert atlas.find(path) == expected
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg"])
+def test_figure(capsys, tmp_path, ending):
+    (tmp_path / "own.tsv").write_text(TABLE)
+    path = tmp_path / f"f{ending}"
+    assert "figure: " in show(capsys, tmp_path / "own.tsv", "--figure", path)
+    if ending == ".png":
+        with Image.open(path) as image:
+            assert min(image.size) > 800
+            assert len(image.convert("RGB").getcolors(1 << 24) or ()) > 500
+    else:
+        assert "parietal" not in path.read_text()[:50]
+        assert path.stat().st_size > 20_000
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_of_the_figure_lies_on_another(seed):
+    places = figure.positions(random_wiring(random.Random(seed)))
+    for (_, a), (_, b) in itertools.combinations(places.items(), 2):
+        assert abs(a[0] - b[0]) > 0.3 or abs(a[1] - b[1]) > 0.3
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["angorapy_v3"], "angorapy_v2, derived, a folder"),
+        (["derived", "angorapy_v2"], "one brain at a time"),
+        (["--budget", "10"], "angorapy_v2 is not derived"),
+        (["derived", "--no-kept"], "area LPFC receives nothing|nothing reads area MCC"),
+        (["derived", "--multiple", "0"], "multiple 0"),
+        (["--figure", "f.bmp"], "must end in .png"),
+        (["--figure", "no/such/f.png"], "cannot write no/such/f.png"),
+        (["--table", "no/such/t.tsv"], "cannot write no/such/t.tsv"),
+        (["--task", "juggle"], "juggle"),
+        (["--feedback", "M1"], "SOURCE:TARGET"),
+        (["--celll", "gru"], "did you mean --cell"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(capsys, tmp_path, monkeypatch, argv, words):
+    monkeypatch.chdir(tmp_path)
+    assert command.main(["show", *argv]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    assert any(word in error for word in words.split("|")), error
+    assert list(tmp_path.iterdir()) == []
