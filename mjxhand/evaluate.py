@@ -141,15 +141,14 @@ class Evaluator:
                 break
         return _summary(self, policy, jax.device_get(tally), seed, goal_angle_max)
 
-    def record(
-        self, policy: Policy, *, seed: int = 0, steps: int
-    ) -> dict[str, np.ndarray]:
+    def record(self, policy: Policy, *, seed: int = 0, steps: int) -> dict[str, Any]:
         """What a film of the first environment needs, for `steps` control steps.
 
         Returns:
-            Arrays `[T, ...]`: of each control step the state it starts from (`qpos`, `qvel`,
-            `goal`, `goals`, `goal_step`, `episode_step`, `angle`, `began`), the servo targets it
-            holds (`target`) and what came of it (`success`, `dropped`, `ended`).
+            Arrays `[T, ...]` (of `goal`, the task's pytree): of each control step the state
+            it starts from (`qpos`, `qvel`, `goal`, `goals`, `goal_step`, `episode_step`,
+            `distance`, `began`), the servo targets it holds (`target`) and what came of it
+            (`success`, `dropped`, `ended`).
         """
         limit = self.env.config.env.goal_angle_max
         kept, count = [], 0
@@ -158,14 +157,14 @@ class Evaluator:
             count += BLOCK
             if count >= steps:
                 break
-        return {k: np.concatenate([f[k] for f in kept])[:steps] for k in kept[0]}
+        return jax.tree.map(lambda *blocks: np.concatenate(blocks)[:steps], *kept)
 
     def _blocks(self, policy: Policy, seed: int, goal_angle_max: float):
         """Yields the tally and the first environment's frames after each block."""
         params = self.env.make_params(POOL_SEED + seed)
         params = params.replace(goal_angle_max=np.float32(goal_angle_max))
         carry = self._start(jax.random.PRNGKey(seed), params)
-        longest = self.env.goal_steps * self.env.config.env.max_goals
+        longest = self.env.goal_steps * self.env.task.num_goals
         for _ in range(-(-longest // BLOCK)):
             carry, frames = self._block(policy.params, policy.stats, params, carry)
             yield carry[-1], frames
@@ -210,7 +209,7 @@ def _frame(before: State, began, after: State, ended) -> dict[str, Any]:
         "goals": before.goals,
         "goal_step": before.goal_step,
         "episode_step": before.episode_step,
-        "angle": before.angle,
+        "distance": before.distance,
         "began": began,
         "target": after.target,
         "success": after.metrics["success"] > 0,
@@ -249,9 +248,9 @@ def _summary(
     total = float(goals.sum())
     sd = float(goals.std(ddof=1)) if episodes > 1 else 0.0
     values, counts = np.unique(goals.astype(int), return_counts=True)
-    cfg = dataclasses.replace(env.config.env, goal_angle_max=goal_angle_max)
     return {
-        "task": type(env.task)(cfg).label,
+        "task": env.task.label(goal_angle_max),
+        "object": env.scene.object,
         "episodes": episodes,
         "unfinished": int((~np.asarray(tally.over)).sum()),
         "goals": {
@@ -276,7 +275,8 @@ def _summary(
         "seed": seed,
         "deterministic": played.deterministic,
         "impl": env.physics.impl,
-        "threshold": env.config.env.threshold,
+        "threshold": env.task.threshold,
+        "unit": env.task.unit,
         "goal_angle_max": float(goal_angle_max),
     }
 
@@ -286,10 +286,14 @@ def sentence(result: dict[str, Any]) -> str:
     goals = result["goals"]
     per_goal = result["seconds_per_goal"]
     pace = f"{per_goal:.1f} s per goal" if per_goal else "no goal reached"
+    if result["object"] == "none":
+        end = f"all of them in {100 * result['complete_rate']:.1f} %"
+    else:
+        end = f"dropped in {100 * result['drop_rate']:.1f} %"
     return (
         f"{goals['mean']:.2f} ± {goals['ci95']:.2f} goals per episode "
         f"(median {goals['median']:g}, most {goals['max']}), {pace}, "
-        f"dropped in {100 * result['drop_rate']:.1f} % of {result['episodes']} episodes"
+        f"{end} of {result['episodes']} episodes"
     )
 
 

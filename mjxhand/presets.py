@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import jax
 
+from mjxhand import tasks
 from mjxhand.config import (
     Config,
     ConfigError,
@@ -16,7 +17,6 @@ from mjxhand.config import (
     PPOConfig,
     SceneConfig,
 )
-from mjxhand.tasks import TASKS
 
 _FPN = Config()
 
@@ -94,6 +94,12 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "env.goal_seconds": (0, _ANY, False),
     "env.max_goals": (1, _ANY, True),
     "env.threshold": (0, math.pi, False),
+    "env.tip_threshold": (0, 0.2, False),
+    "env.position_tolerance": (0, 0.2, False),
+    "env.pose_noise_angle": (0, math.pi, True),
+    "env.pose_noise_position": (0, 0.2, True),
+    "env.push_speed": (0, 10, True),
+    "env.push_seconds": (0, _ANY, False),
     "env.goal_angle_max": (0, math.pi, False),
     "env.pool_size": (1, _ANY, True),
     "env.settle_seconds": (0, _ANY, True),
@@ -183,25 +189,8 @@ def _check_sizes(ppo: PPOConfig, num_devices: int) -> None:
 
 
 def _check_task(config: Config) -> None:
-    env, curriculum = config.env, config.curriculum
-    if env.task not in TASKS:
-        raise ConfigError(
-            f"env.task is {env.task!r}: there is no such task, choose one of "
-            f"{', '.join(TASKS)}"
-        )
-    if env.threshold >= env.goal_angle_max:
-        raise ConfigError(
-            f"env.threshold ({env.threshold:g} rad) is not below env.goal_angle_max "
-            f"({env.goal_angle_max:g} rad): every new goal would be reached already"
-        )
-    if (
-        curriculum.enabled
-        and not env.threshold < curriculum.start <= env.goal_angle_max
-    ):
-        raise ConfigError(
-            f"curriculum.start ({curriculum.start:g} rad) must be above env.threshold "
-            f"({env.threshold:g}) and at most env.goal_angle_max ({env.goal_angle_max:g})"
-        )
+    env = config.env
+    tasks.find(env.task).check(config)
     if env.goal_seconds < config.control_seconds:
         raise ConfigError(
             f"env.goal_seconds ({env.goal_seconds:g} s) is shorter than a control step, "

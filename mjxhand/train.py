@@ -168,7 +168,7 @@ def report(config: Config, out: Path) -> None:
     play = evaluate.Evaluator(env, policy.agent, config.evaluate_episodes)
     brains = {"untrained": evaluate.untrained(policy), "trained": policy}
     distances = {"task": config.env.goal_angle_max}
-    if config.env.goal_angle_max < math.pi:
+    if env.task.is_near:
         distances["full_task"] = math.pi
     results: dict[str, Any] = {}
     for name, distance in distances.items():
