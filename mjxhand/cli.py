@@ -28,7 +28,7 @@ class TrainOptions:
     """Where to train and for how long."""
 
     preset: Preset = ""
-    """smoke, laptop, fpn or baseline; by default laptop on a CPU, fpn on an accelerator."""
+    """smoke, laptop, reach, opposition, fpn or baseline; by default laptop on a CPU, fpn on an accelerator."""
     out: str = "runs/<preset>"
     """Folder of the run; must be new or empty."""
     resume: str | None = None

@@ -124,8 +124,9 @@ class EnvConfig:
 class NetworkConfig:
     """The brain."""
 
-    name: Literal["fpn", "baseline"] = "fpn"
-    """`fpn`: the frontoparietal network; `baseline`: dense 1024 and LSTM 512 with a separate critic."""
+    name: str = "fpn"
+    """`fpn`: the frontoparietal network; `baseline`: dense 1024 and LSTM 512 with a separate critic; or your
+    own as `module:function`, called as `mjxhand.networks.build` is."""
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """Recurrent cell (of PMC in the FPN)."""
     units_scale: float = 1.0

@@ -1,14 +1,12 @@
 """Start states: made once on the host by C MuJoCo, so that a reset only has to draw one."""
 
+import jax
 import numpy as np
 
 from mjxhand.config import PhysicsConfig
 from mjxhand.native import ThreadedStepper
 from mjxhand.physics import PhysicsState, settle
 from mjxhand.scene import Scene
-
-POSTURE_NOISE = 0.1
-"""Standard deviation of the servo targets of an empty hand's start posture, rad."""
 
 
 def start_states(
@@ -17,14 +15,12 @@ def start_states(
     """`num` states to start episodes from, numpy float32 arrays `[num, ...]`.
 
     An object settles in the still hand (`physics.settle`); an empty hand has come to rest
-    near its start posture.
+    in its start posture, always the same way.
     """
     if scene.object != "none":
         return settle(scene, cfg, num=num, seconds=seconds, seed=seed)
-    rng = np.random.default_rng(seed)
-    shift = POSTURE_NOISE * rng.standard_normal((num, scene.mj_model.nu))
-    low, high = scene.ctrl_range.T
-    return hold(scene, cfg, np.clip(scene.start_ctrl + shift, low, high), seconds)
+    one = hold(scene, cfg, scene.start_ctrl[None], seconds)
+    return jax.tree.map(lambda x: np.repeat(x, num, axis=0), one)
 
 
 def hold(

@@ -15,10 +15,41 @@ from mjxhand.config import (
     NetworkConfig,
     PhysicsConfig,
     PPOConfig,
+    RewardConfig,
     SceneConfig,
 )
 
+NETWORKS = ("fpn", "baseline")
+
 _FPN = Config()
+
+# Small batches: the trust region bounds what an update learns, so many are needed.
+_SMALL_PPO = PPOConfig(
+    num_envs=256,
+    unroll_length=16,
+    num_minibatches=4,
+    learning_rate=5e-4,
+    target_kl=0.015,
+    gamma=0.99,
+)
+# An empty hand, distances in metres.
+_EMPTY_HAND = Config(
+    env=EnvConfig(
+        task="reach",
+        pool_size=1,
+        settle_seconds=0.64,
+        goal_seconds=4.0,
+        max_goals=20,
+        relative_step=0.16,
+        reward=RewardConfig(progress=50.0),
+    ),
+    network=NetworkConfig(units_scale=0.2),
+    ppo=replace(_SMALL_PPO, num_envs=128, target_kl=0.02),
+    checkpoint_updates=200,
+    pool_updates=500,
+    evaluate_episodes=128,
+    film_seconds=16.0,
+)
 
 PRESETS: dict[str, Config] = {
     # Seconds of work: every part runs, nothing is learned.
@@ -41,7 +72,6 @@ PRESETS: dict[str, Config] = {
         film_seconds=2.0,
     ),
     # Learns something visible in minutes on two CPU cores: near goals, not the full task.
-    # Small batches: the trust region bounds what an update learns, so many are needed.
     "laptop": Config(
         preset="laptop",
         scene=SceneConfig(start_pose="cupped"),
@@ -52,18 +82,24 @@ PRESETS: dict[str, Config] = {
             relative_step=0.12,
         ),
         network=NetworkConfig(units_scale=0.2),
-        ppo=PPOConfig(
-            num_envs=256,
-            unroll_length=16,
-            num_minibatches=4,
-            learning_rate=5e-4,
-            target_kl=0.015,
-            gamma=0.99,
-        ),
+        ppo=_SMALL_PPO,
         curriculum=CurriculumConfig(enabled=True),
         total_steps=1_600_000,
         checkpoint_updates=100,
         pool_updates=100,
+    ),
+    # Fingertips to targets, and thumb to fingers: learned in minutes on two CPU cores.
+    "reach": replace(
+        _EMPTY_HAND,
+        preset="reach",
+        env=replace(_EMPTY_HAND.env, goal_encoding="relative"),
+        total_steps=1_000_000,
+    ),
+    "opposition": replace(
+        _EMPTY_HAND,
+        preset="opposition",
+        env=replace(_EMPTY_HAND.env, task="opposition"),
+        total_steps=500_000,
     ),
     # The full model on the full task.
     "fpn": _FPN,
@@ -200,6 +236,12 @@ def _check_task(config: Config) -> None:
 
 
 def _check_policy(config: Config) -> None:
+    name = config.network.name
+    if name not in NETWORKS and ":" not in name:
+        raise ConfigError(
+            f"network.name is {name!r}: choose one of {', '.join(NETWORKS)}, or give your "
+            "own as module:function"
+        )
     wanted, actions = config.network.distribution, config.env.actions
     discrete = wanted == "multi_categorical"
     if wanted != "auto" and discrete != (actions == "discrete"):

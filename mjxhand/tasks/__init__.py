@@ -3,12 +3,18 @@
 from mjxhand.config import ConfigError
 from mjxhand.imports import load
 from mjxhand.tasks.base import Mark, Sign, Task
+from mjxhand.tasks.chain import Chain
+from mjxhand.tasks.opposition import Opposition
+from mjxhand.tasks.reach import Reach
 from mjxhand.tasks.reorient import Reorient
 
 __all__ = ["TASKS", "Mark", "Sign", "Task", "find"]
 
 TASKS: dict[str, type[Task]] = {
     "reorient": Reorient,
+    "chain": Chain,
+    "reach": Reach,
+    "opposition": Opposition,
 }
 
 
