@@ -25,6 +25,7 @@ class Caption:
     goal_at: (
         tuple[float, float] | None
     )  # pixel just below the goal object, if there is one
+    goal_name: str = "goal"  # written there
     event: str = ""  # announced in the middle: "goal reached", "dropped", ...
 
 
@@ -43,7 +44,7 @@ def draw(
     unit = max(0.7, image.height / 480)
     _label(pen, image.width, label, unit)
     if caption.goal_at is not None:
-        _goal_mark(pen, caption.goal_at, unit)
+        _goal_mark(pen, caption.goal_at, caption.goal_name, unit)
     _status(pen, image.size, caption, goal_seconds, unit)
     if caption.event:
         _announce(pen, image.size, caption.event, unit)
@@ -66,13 +67,15 @@ def _label(pen: ImageDraw.ImageDraw, width: int, label: str, unit: float) -> Non
         pen.text((margin, 4 * unit + row * height), line, font=font, fill=INK)
 
 
-def _goal_mark(pen: ImageDraw.ImageDraw, at: tuple[float, float], unit: float) -> None:
-    """The word "goal" below the goal object."""
+def _goal_mark(
+    pen: ImageDraw.ImageDraw, at: tuple[float, float], name: str, unit: float
+) -> None:
+    """The goal's name below the goal object."""
     font, pad = _font(round(14 * unit)), 5 * unit
-    left, top, right, bottom = pen.textbbox(at, "goal", font=font, anchor="mt")
+    left, top, right, bottom = pen.textbbox(at, name, font=font, anchor="mt")
     box = (left - 1.5 * pad, top - pad, right + 1.5 * pad, bottom + pad)
     pen.rounded_rectangle(box, radius=1.5 * pad, fill=STRIP)
-    pen.text(at, "goal", font=font, fill=INK, anchor="mt")
+    pen.text(at, name, font=font, fill=INK, anchor="mt")
 
 
 def _status(

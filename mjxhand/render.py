@@ -246,6 +246,7 @@ class _Replay:
             episode_time=float(self.trajectory["episode_step"][t]) * self.control
             + since,
             goal_at=None if sign.quat is None else below,
+            goal_name=sign.name,
             event=event,
         )
         return self.renderer.picture(self.data, sign.marks), caption

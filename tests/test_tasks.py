@@ -13,7 +13,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import mjxhand
-from mjxhand import ConfigError, disturb, presets, rotations, tasks
+from mjxhand import ConfigError, agent, disturb, presets, rotations, tasks
 from mjxhand.body import read
 from mjxhand.config import EnvConfig
 from mjxhand.tasks import opposition, reach, reorient
@@ -37,6 +37,14 @@ class Made:
 
 def make(task, **changes) -> Made:
     return Made(mjxhand.make(task, impl="native", pool_size=16, **changes))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_postures():
+    """Reach draws its goals from fewer postures, so that they are made sooner."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reach, "POSTURES", 128)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -341,6 +349,7 @@ def test_position_tolerance_and_threshold():
 
 MINE = '''
 import jax.numpy as jnp
+from mjxhand.networks import Baseline
 from mjxhand.tasks import Task
 
 class Fist(Task):
@@ -371,6 +380,9 @@ class Unnamed(Fist):
     terms = ("time",)
 
 text = "no task"
+
+def network(cfg, sizes, num_outputs):
+    return Baseline(num_outputs, cfg.cell, 32, 16)
 '''
 
 
@@ -382,6 +394,27 @@ def own_module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
     sys.modules.pop("my_tasks", None)
+
+
+def test_a_network_by_import_path(own_module):
+    config = presets.PRESETS["smoke"]
+    sizes = mjxhand.make("reorient", impl="native", pool_size=8).observation_sizes
+
+    def build(name):
+        network = dataclasses.replace(config.network, name=name)
+        changed = dataclasses.replace(config, network=network)
+        presets.check(changed, num_devices=1)
+        return agent.build(changed, sizes, 20)
+
+    assert type(build("my_tasks:network").network).__name__ == "Baseline"
+    for name, words in (
+        ("my_tasks:text", "cannot be called"),
+        ("my_tasks:nothing", "has no 'nothing'"),
+        ("fpm", "choose one of fpn, baseline, or give your own"),
+    ):
+        with pytest.raises(ConfigError, match=words) as caught:
+            build(name)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_task_by_import_path(own_module):

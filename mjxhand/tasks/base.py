@@ -42,6 +42,7 @@ class Sign:
 
     text: str  # what is still to do, a few words: "28° to the goal"
     quat: np.ndarray | None = None  # orientation of the goal object, where one is shown
+    name: str = "goal"  # written below the goal object
     marks: tuple[Mark, ...] = ()
 
 

@@ -198,8 +198,9 @@ class Chain(Reorient):
         letter, _ = look.FACES[
             int(face_up(jnp.asarray(qpos[self.scene.cube_qpos][3:])))
         ]
-        turn = words[int(goal.place)]
-        text = (
-            f"{turn} ({int(goal.place) + 1} of {len(words)}), {letter} up, {sign.text}"
+        place = int(goal.place)
+        return Sign(
+            f"{sign.text}, {letter} up",
+            quat=sign.quat,
+            name=f"{words[place]} ({place + 1} of {len(words)})",
         )
-        return Sign(text, quat=sign.quat)
