@@ -55,6 +55,8 @@ class EvaluateOptions:
     """Take the most likely action instead of sampling."""
     impl: Impl | None = None
     """Physics back end, whatever the policy was trained on; by default the run's own."""
+    sequence: str | None = None
+    """Order of the goals of chain and opposition; by default the run's own."""
     step: int | None = None
     """Update whose checkpoint to load; by default the newest whole one."""
 
@@ -83,6 +85,8 @@ class RenderOptions:
     """Take the most likely action instead of sampling."""
     impl: Impl | None = None
     """Physics back end that the policy acts in; by default the run's own."""
+    sequence: str | None = None
+    """Order of the goals of chain and opposition; by default the run's own."""
     step: int | None = None
     """Update whose checkpoint to load; by default the newest whole one."""
 

@@ -88,7 +88,11 @@ def untrained(policy: Policy) -> Policy:
 
 
 def make_env(config: Config, **env_changes: Any) -> Env:
-    """The environment a run was trained on; `impl=` or any field of EnvConfig changes it."""
+    """The environment a run was trained on; `impl=` or any field of EnvConfig changes it.
+
+    None changes nothing.
+    """
+    env_changes = {k: v for k, v in env_changes.items() if v is not None}
     impl = env_changes.pop("impl", None)
     if impl is not None:
         physics = dataclasses.replace(config.physics, impl=impl)
@@ -302,7 +306,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of `python -m mjxhand.evaluate`."""
     options = cli.parse_evaluate(sys.argv[1:] if argv is None else argv)
     policy = load_policy(options.dir, options.step)
-    env = make_env(policy.config, impl=options.impl)
+    env = make_env(policy.config, impl=options.impl, sequence=options.sequence)
     play = Evaluator(env, policy.agent, options.episodes, options.deterministic)
     result = play(policy, seed=options.seed)
     print(f"{result['task']}, {result['impl']} physics\n{sentence(result)}")

@@ -262,7 +262,7 @@ def film_run(options: cli.RenderOptions) -> Path:
     path = Path(options.out or Path(options.dir) / "film.mp4")
     writer(path)  # refuse the name before the policy has played
     policy = evaluate.load_policy(options.dir, options.step)
-    env = evaluate.make_env(policy.config, impl=options.impl)
+    env = evaluate.make_env(policy.config, impl=options.impl, sequence=options.sequence)
     play = evaluate.Evaluator(env, policy.agent, 1, options.deterministic)
     steps = max(1, round(options.seconds / env.config.control_seconds))
     return film(

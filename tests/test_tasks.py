@@ -13,7 +13,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import mjxhand
-from mjxhand import ConfigError, agent, disturb, presets, rotations, tasks
+from mjxhand import ConfigError, agent, disturb, presets, rotations, tasks, touch
 from mjxhand.body import read
 from mjxhand.config import EnvConfig
 from mjxhand.tasks import opposition, reach, reorient
@@ -174,14 +174,18 @@ def test_reach_success_gives_another_goal_and_the_last_completes(reaching):
 # Opposition.
 
 
-def with_tips(env, state, *, touching=(), near=0.015):
-    """A body whose fingers' tips lie 10 cm from the thumb's, those `touching` at `near`."""
+def with_tips(env, state, *, near=(), gap=0.015, felt=()):
+    """A body whose fingers' tips lie 10 cm from the thumb's, those `near` at `gap`; the
+    last links `felt` feel 1 N."""
     body = read(env.scene, jax.tree.map(lambda x: x[0], state.physics))
     thumb = np.array([0.4, 0.0, 0.05])
-    gaps = [near if f in touching else 0.1 for f in opposition.FINGERS]
-    tips = [thumb + [gap, 0, 0] for gap in gaps]
+    gaps = [gap if f in near else 0.1 for f in opposition.FINGERS]
+    tips = np.concatenate([*(thumb + [gap, 0, 0] for gap in gaps), thumb])
+    pads = np.zeros(92)
+    for name in felt:
+        pads[[p.name for p in touch.PADS].index(f"touch_{name}tip_tip")] = 1.0
     return body.replace(
-        fingertips=jnp.asarray(np.concatenate([*tips, thumb]), jnp.float32)
+        fingertips=jnp.asarray(tips, jnp.float32), touch=jnp.asarray(pads, jnp.float32)
     )
 
 
@@ -189,15 +193,18 @@ def test_opposition_touches_by_hand(opposing):
     env, task = opposing.env, opposing.env.task
     goal = opposition.Goal(finger=jnp.int32(1), place=jnp.int32(0))  # mf
 
-    def reached(*touching):
-        body = with_tips(env, opposing.start, touching=touching)
+    def reached(near, felt):
+        body = with_tips(env, opposing.start, near=near, felt=felt)
         return bool(task.reached(goal, body, task.distance(goal, body)))
 
-    assert reached("mf")
-    assert not reached()
-    assert not reached("ff")
-    assert not reached("mf", "ff")  # two at once
-    body = with_tips(env, opposing.start, touching=("mf",))
+    assert reached(near=["mf"], felt=["mf", "th"])
+    assert not reached(near=[], felt=["mf", "th"])
+    assert not reached(near=["ff"], felt=["ff", "th"])
+    assert not reached(near=["mf", "ff"], felt=["mf", "th"])  # two at once
+    assert not reached(near=["mf"], felt=["mf"])  # near, but no touch
+    assert not reached(near=["mf"], felt=["ff", "th"])
+    assert opposition.TIP_PADS.sum(axis=1).tolist() == [5] * 5
+    body = with_tips(env, opposing.start, near=("mf",))
     assert np.allclose(task.gaps(body), [0.1, 0.015, 0.1, 0.1], atol=1e-6)
     obs = task.observe(goal, body, body)
     assert obs["goal"].tolist() == [0, 1, 0, 0]
@@ -220,7 +227,7 @@ def test_opposition_at_random_never_asks_for_the_finger_just_touched():
     task = mjxhand.make("opposition", impl="native", pool_size=8).task
     env = mjxhand.make("opposition", impl="native", pool_size=8)
     start = jax.vmap(env.reset)(KEYS[:2])
-    body = with_tips(env, start, touching=("rf",))
+    body = with_tips(env, start, near=("rf",))
     keys = jax.random.split(jax.random.PRNGKey(4), 3000)
     goal = opposition.Goal(finger=jnp.int32(2), place=jnp.int32(0))
     nexts = jax.vmap(lambda k: task.next_goal(k, goal, body, None).finger)(keys)
@@ -239,6 +246,12 @@ def test_a_bad_sequence_is_one_line(sequence, word):
     with pytest.raises(ConfigError, match=word) as caught:
         mjxhand.make("opposition", sequence=sequence)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["reorient", "reach"])
+def test_a_sequence_is_refused_where_goals_have_no_order(name):
+    with pytest.raises(ConfigError, match="have no order"):
+        mjxhand.make(name, sequence="l_r")
 
 
 # Variants of reorient.

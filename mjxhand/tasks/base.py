@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjxhand.body import Body
-from mjxhand.config import Config, EnvConfig, RewardConfig
+from mjxhand.config import Config, ConfigError, EnvConfig, RewardConfig
 from mjxhand.scene import Scene
 
 if TYPE_CHECKING:
@@ -184,3 +184,12 @@ class Task:
             distance: to the goal, at the start of the control step.
         """
         return Sign(text=f"{distance:.2f} {self.unit} to the goal")
+
+
+def refuse_sequence(config: Config) -> None:
+    """Refuse a sequence where goals have no order."""
+    if config.env.sequence:
+        raise ConfigError(
+            f"env.sequence is {config.env.sequence!r}, but the goals of "
+            f"{config.env.task} have no order: it is for chain and opposition"
+        )

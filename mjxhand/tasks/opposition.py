@@ -3,8 +3,9 @@
 Goal      a finger: drawn at random, never the one just touched, or in the order of
           `sequence` (such as ff_mf_rf_lf, again and again)
 Reward    time, progress (m), success, force
-Success   the tips of thumb and finger are within `tip_threshold`, and no other finger's is.
-          (Sites fftip … thtip: those of touching pads are 13 to 17 mm apart.)
+Success   the tips of thumb and finger are within `tip_threshold` of each other (sites thtip
+          and fftip …: those of touching tips are 13 to 17 mm apart), the touch pads of both
+          last links feel a force, and no other finger's tip is within `tip_threshold`
 End       a goal is not reached in time, or the last goal is reached (both truncated)
 
 Since touching two fingers at once does not count, a next goal is never already reached.
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mjxhand import touch
 from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError
 from mjxhand.tasks.base import Mark, Sign, Task
@@ -22,6 +24,16 @@ from mjxhand.tasks.reach import COLOURS, check_empty, rgba
 
 FINGERS = {"ff": "first finger", "mf": "middle finger", "rf": "ring finger"}
 FINGERS["lf"] = "little finger"
+
+TIP_PADS = np.array(
+    [
+        [pad.name.startswith(f"touch_{finger}tip_") for pad in touch.PADS]
+        for finger in (*FINGERS, "th")
+    ]
+)
+"""bool [5, 92]: the touch pads of the last link of each finger and of the thumb."""
+LEAST_FORCE = 0.01
+"""What a tip must feel to be touched, N."""
 
 
 @chex.dataclass(frozen=True)
@@ -112,9 +124,10 @@ class Opposition(Task):
         return self.gaps(body)[goal.finger]
 
     def reached(self, goal: Goal, body: Body, distance: jax.Array) -> jax.Array:
-        """The named finger is touched and no other."""
-        touched = self.gaps(body) < self.threshold
-        return touched[goal.finger] & (jnp.sum(touched) == 1)
+        """The named finger is touched and no other is near."""
+        near = self.gaps(body) < self.threshold
+        felt = jnp.asarray(TIP_PADS, jnp.float32) @ body.touch > LEAST_FORCE
+        return near[goal.finger] & (jnp.sum(near) == 1) & felt[goal.finger] & felt[4]
 
     @property
     def sizes(self) -> dict[str, int]:

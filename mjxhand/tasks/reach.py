@@ -15,7 +15,7 @@ from mjxhand import pools
 from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError
 from mjxhand.hand import FINGERTIPS
-from mjxhand.tasks.base import Mark, Sign, Task
+from mjxhand.tasks.base import Mark, Sign, Task, refuse_sequence
 
 POSTURES = 2048
 """Postures that goals are drawn from."""
@@ -64,8 +64,9 @@ class Reach(Task):
 
     @classmethod
     def check(cls, config: Config) -> None:
-        """The hand must be empty."""
+        """The hand must be empty, and goals have no order."""
         check_empty(config)
+        refuse_sequence(config)
 
     def label(self, goal_angle_max: float) -> str:
         """The name and the tolerance."""

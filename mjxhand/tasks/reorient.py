@@ -21,7 +21,7 @@ import numpy as np
 from mjxhand import rotations
 from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError, EnvConfig
-from mjxhand.tasks.base import Sign, Task
+from mjxhand.tasks.base import Sign, Task, refuse_sequence
 
 # A cube that rests on the palm has its centre 36 mm above the palm-centre site (palm half
 # thickness 11 mm + half an edge). Below the middle of the palm it lies on nothing.
@@ -44,6 +44,7 @@ class Reorient(Task):
         """Goals must lie beyond the threshold, and there must be an object."""
         env, curriculum = config.env, config.curriculum
         check_object(config)
+        refuse_sequence(config)
         if env.threshold >= env.goal_angle_max:
             raise ConfigError(
                 f"env.threshold ({env.threshold:g} rad) is not below env.goal_angle_max "
