@@ -20,7 +20,7 @@ class SceneConfig:
     """The MuJoCo model: hand, object, solver."""
 
     object: Literal["auto", "cube", "sphere", "capsule", "egg", "none"] = "auto"
-    """What lies in the hand; `auto`: what the task is about (a cube, or nothing)."""
+    """What lies in the hand; `auto`: what the task is about (a cube, or nothing); egg: not on MJX (`jax`)."""
     cube_edge: float = 0.05
     """Edge of the cube, metres; other objects are about as large."""
     cube_density: float = 567.0
