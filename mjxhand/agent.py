@@ -9,7 +9,8 @@ from brax.training.acme import running_statistics
 from flax import linen as nn
 
 from mjxhand import networks
-from mjxhand.config import Config
+from mjxhand.config import Config, ConfigError
+from mjxhand.imports import load
 from mjxhand.networks import distributions
 
 # Normalised observations are cut to ± this many standard deviations, as in the showcase.
@@ -78,9 +79,19 @@ def build(config: Config, observation_sizes: dict[str, int], num_actuators: int)
         discrete = config.env.actions == "discrete"
         name = "multi_categorical" if discrete else "tanh_normal"
     distribution = distributions.make(name, num_actuators, config.env.bins)
-    network = networks.build(
-        config.network, observation_sizes, distribution.num_outputs
-    )
+    make = networks.build
+    if ":" in config.network.name:
+        make = load(config.network.name, "network.name")
+        if not callable(make):
+            raise ConfigError(
+                f"network.name is {config.network.name!r}, which cannot be called"
+            )
+    network = make(config.network, observation_sizes, distribution.num_outputs)
+    if not (isinstance(network, nn.Module) and hasattr(network, "initial_carry")):
+        raise ConfigError(
+            f"network.name is {config.network.name!r}, which made no flax module with an "
+            "initial_carry (see mjxhand/networks/baseline.py)"
+        )
     return Agent(
         network, distribution, dict(observation_sizes), config.ppo.normalize_obs
     )

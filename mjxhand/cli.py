@@ -29,7 +29,7 @@ class TrainOptions:
     """Where to train and for how long."""
 
     preset: Preset = ""
-    """smoke, laptop, fpn or baseline; by default laptop on a CPU, fpn on an accelerator."""
+    """smoke, laptop, reach, opposition, fpn or baseline; by default laptop on a CPU, fpn on an accelerator."""
     out: str = "runs/<preset>"
     """Folder of the run; must be new or empty."""
     resume: str | None = None
@@ -56,6 +56,8 @@ class EvaluateOptions:
     """Take the most likely action instead of sampling."""
     impl: Impl | None = None
     """Physics back end, whatever the policy was trained on; by default the run's own."""
+    sequence: str | None = None
+    """Order of the goals of chain and opposition; by default the run's own."""
     step: int | None = None
     """Update whose checkpoint to load; by default the newest whole one."""
 
@@ -84,6 +86,8 @@ class RenderOptions:
     """Take the most likely action instead of sampling."""
     impl: Impl | None = None
     """Physics back end that the policy acts in; by default the run's own."""
+    sequence: str | None = None
+    """Order of the goals of chain and opposition; by default the run's own."""
     step: int | None = None
     """Update whose checkpoint to load; by default the newest whole one."""
 

@@ -17,12 +17,14 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """The MuJoCo model: hand, cube, solver."""
+    """The MuJoCo model: hand, object, solver."""
 
+    object: Literal["auto", "cube", "sphere", "capsule", "egg", "none"] = "auto"
+    """What lies in the hand; `auto`: what the task is about (a cube, or nothing); egg: not on MJX (`jax`)."""
     cube_edge: float = 0.05
-    """Edge of the cube, metres."""
+    """Edge of the cube, metres; other objects are about as large."""
     cube_density: float = 567.0
-    """Density of the cube, kg/m³ (567 at 50 mm gives 70.9 g)."""
+    """Density of the object, kg/m³ (567 at 50 mm gives a cube of 70.9 g)."""
     start_pose: Literal["published", "cupped"] = "published"
     """Posture of the hand when an episode starts: the published one, or a more cupped one."""
     timestep: float = 0.008
@@ -51,14 +53,17 @@ class PhysicsConfig:
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """Weights of the reward terms; reward = progress + success - drop - time - force."""
+    """Weights of the reward terms; reward = progress + success - drop - time - force.
+
+    Not every task has every term.
+    """
 
     time: float = 0.01
     """Cost of every control step."""
     progress: float = 1.0
-    """Per radian by which the cube came nearer to the goal orientation."""
+    """Per radian (reach, opposition: per metre) by which the hand came nearer to the goal."""
     drop: float = 20.0
-    """Cost of dropping the cube."""
+    """Cost of dropping the object."""
     success: float = 5.0
     """Bonus for reaching a goal."""
     force: float = 0.001
@@ -70,7 +75,7 @@ class EnvConfig:
     """The task, its goals, its control."""
 
     task: str = "reorient"
-    """Name of the task."""
+    """Name of the task (reorient, chain, reach, opposition), or your own as `module:Class`."""
     actions: Literal["discrete", "continuous"] = "discrete"
     """`discrete`: `bins` levels per actuator; `continuous`: numbers in [-1, 1]."""
     bins: int = 11
@@ -85,13 +90,28 @@ class EnvConfig:
     max_goals: int = 50
     """Goals after which an episode is complete."""
     threshold: float = 0.4
-    """A goal is reached below this geodesic distance, radians."""
+    """An orientation is reached below this geodesic distance, radians."""
+    tip_threshold: float = 0.02
+    """Fingertips are where they should be below this distance, metres (reach, opposition)."""
+    position_tolerance: float | None = None
+    """If set, an orientation counts only while the object lies this near to its resting place, metres."""
+    sequence: str = ""
+    """Goals in order: quarter turns of chain (l_r_u_d_c_a), fingers of opposition (ff_mf_rf_lf);
+    empty: the task's own."""
     goal_angle_max: float = math.pi
     """Farthest new goal from the present orientation, radians; π: uniform on SO(3) (the full task)."""
     goal_axis: Literal["any", "z"] = "any"
     """Axis of the rotation that leads to a goal: any, or the vertical one only."""
     goal_encoding: Literal["absolute", "relative"] = "absolute"
     """Goal stream: the target orientation (showcase) or the rotation still to be made."""
+    pose_noise_angle: float = 0.0
+    """Standard deviation of the angle by which the seen orientation is off, radians (showcase: 0.087)."""
+    pose_noise_position: float = 0.0
+    """Length of the shift by which the seen position is off, metres (showcase: 0.00371)."""
+    push_speed: float = 0.0
+    """Jump of the object's velocity when it is pushed, m/s; 0: no pushes."""
+    push_seconds: float = 2.0
+    """Mean time between two pushes, seconds."""
     pool_size: int = 1024
     """Settled states that resets draw from."""
     settle_seconds: float = 0.64
@@ -104,9 +124,10 @@ class EnvConfig:
 class NetworkConfig:
     """The brain."""
 
-    name: Literal["fpn", "baseline", "mlp", "lstm"] = "fpn"
+    name: str = "fpn"
     """`fpn`: areas and pathways of `atlas`; without anatomy, each with a separate critic: `baseline` (dense 1024, LSTM
-    512), `mlp` (dense 1024, dense 512), `lstm` (LSTM 512)."""
+    512), `mlp` (dense 1024, dense 512), `lstm` (LSTM 512); or your own as `module:function`, called as
+    `mjxhand.networks.build` is."""
     atlas: str = "angorapy_v2"
     """Areas of the FPN: `angorapy_v2` (published sizes), `derived` (from the bundled atlas), a folder that
     `python -m mjxhand.atlas refresh` wrote, or a file with a table of areas (short: --atlas)."""

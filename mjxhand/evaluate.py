@@ -100,7 +100,11 @@ def _program(config: Config) -> Program:
 
 
 def make_env(config: Config, **env_changes: Any) -> Env:
-    """The environment a run was trained on; `impl=` or any field of EnvConfig changes it."""
+    """The environment a run was trained on; `impl=` or any field of EnvConfig changes it.
+
+    None changes nothing.
+    """
+    env_changes = {k: v for k, v in env_changes.items() if v is not None}
     impl = env_changes.pop("impl", None)
     if impl is not None:
         physics = dataclasses.replace(config.physics, impl=impl)
@@ -146,15 +150,14 @@ class Evaluator:
         """
         return self.play(policy, seed=seed, goal_angle_max=goal_angle_max)[0]
 
-    def record(
-        self, policy: Policy, *, seed: int = 0, steps: int
-    ) -> dict[str, np.ndarray]:
+    def record(self, policy: Policy, *, seed: int = 0, steps: int) -> dict[str, Any]:
         """What a film of the first environment needs, for `steps` control steps.
 
         Returns:
-            Arrays `[T, ...]`: of each control step the state it starts from (`qpos`, `qvel`,
-            `goal`, `goals`, `goal_step`, `episode_step`, `angle`, `began`), the servo targets it
-            holds (`target`) and what came of it (`success`, `dropped`, `ended`).
+            Arrays `[T, ...]` (of `goal`, the task's pytree): of each control step the state
+            it starts from (`qpos`, `qvel`, `goal`, `goals`, `goal_step`, `episode_step`,
+            `distance`, `began`), the servo targets it holds (`target`) and what came of it
+            (`success`, `dropped`, `ended`).
         """
         return self.play(policy, seed=seed, steps=steps, every_episode=False)[1]
 
@@ -178,10 +181,11 @@ class Evaluator:
             over = not every_episode or bool(jnp.all(tally.over))
             if over and count >= steps:
                 break
-        names = kept[0] if kept else ()
         return (
             _summary(self, policy, jax.device_get(tally), seed, goal_angle_max),
-            {k: np.concatenate([f[k] for f in kept])[:steps] for k in names},
+            jax.tree.map(lambda *blocks: np.concatenate(blocks)[:steps], *kept)
+            if kept
+            else {},
         )
 
     def _blocks(self, policy: Policy, seed: int, goal_angle_max: float):
@@ -190,7 +194,7 @@ class Evaluator:
         params = params.replace(goal_angle_max=np.float32(goal_angle_max))
         carry = self._start(jax.random.PRNGKey(seed), params)
         # The longest episode spends the whole time of a goal on each.
-        for _ in range(self.env.config.env.max_goals):
+        for _ in range(self.env.task.num_goals):
             carry, frames = self._block(policy.params, policy.stats, params, carry)
             yield carry[-1], frames
 
@@ -234,7 +238,7 @@ def _frame(before: State, began, after: State, ended) -> dict[str, Any]:
         "goals": before.goals,
         "goal_step": before.goal_step,
         "episode_step": before.episode_step,
-        "angle": before.angle,
+        "distance": before.distance,
         "began": began,
         "target": after.target,
         "success": after.metrics["success"] > 0,
@@ -273,9 +277,9 @@ def _summary(
     total = float(goals.sum())
     sd = float(goals.std(ddof=1)) if episodes > 1 else 0.0
     values, counts = np.unique(goals.astype(int), return_counts=True)
-    cfg = dataclasses.replace(env.config.env, goal_angle_max=goal_angle_max)
     return {
-        "task": type(env.task)(cfg).label,
+        "task": env.task.label(goal_angle_max),
+        "object": env.scene.object,
         "episodes": episodes,
         "unfinished": int((~np.asarray(tally.over)).sum()),
         "goals": {
@@ -300,7 +304,8 @@ def _summary(
         "seed": seed,
         "deterministic": played.deterministic,
         "impl": env.physics.impl,
-        "threshold": env.config.env.threshold,
+        "threshold": env.task.threshold,
+        "unit": env.task.unit,
         "goal_angle_max": float(goal_angle_max),
     }
 
@@ -310,10 +315,14 @@ def sentence(result: dict[str, Any]) -> str:
     goals = result["goals"]
     per_goal = result["seconds_per_goal"]
     pace = f"{per_goal:.1f} s per goal" if per_goal else "no goal reached"
+    if result["object"] == "none":
+        end = f"all of them in {100 * result['complete_rate']:.1f} %"
+    else:
+        end = f"dropped in {100 * result['drop_rate']:.1f} %"
     return (
         f"{goals['mean']:.2f} ± {goals['ci95']:.2f} goals per episode "
         f"(median {goals['median']:g}, most {goals['max']}), {pace}, "
-        f"dropped in {100 * result['drop_rate']:.1f} % of {result['episodes']} episodes"
+        f"{end} of {result['episodes']} episodes"
     )
 
 
@@ -322,7 +331,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of `python -m mjxhand.evaluate`."""
     options = cli.parse_evaluate(sys.argv[1:] if argv is None else argv)
     policy = load_policy(options.dir, options.step)
-    env = make_env(policy.config, impl=options.impl)
+    env = make_env(policy.config, impl=options.impl, sequence=options.sequence)
     play = Evaluator(env, policy.agent, options.episodes, options.deterministic)
     result = play(policy, seed=options.seed)
     print(f"{result['task']}, {result['impl']} physics\n{sentence(result)}")

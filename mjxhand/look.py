@@ -7,8 +7,11 @@ import mujoco
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+Shape = tuple[mujoco.mjtGeom, list[float]]
+"""Type and half sizes (m) of an object."""
+
 CUBE, GOAL = "cube", "goal"
-"""Names of the two cubes' materials."""
+"""Names of the materials of the object and of its goal."""
 
 GOAL_POS = (0.37, 0.16, 0.06)
 """Where the goal cube is shown, m."""
@@ -102,10 +105,14 @@ def face_image(letter: str, colour: str, size: int = FACE_PIXELS) -> np.ndarray:
     return np.asarray(image)
 
 
-def dress(spec: mujoco.MjSpec, cube_edge: float) -> None:
-    """Add everything that is only to be looked at, the goal cube among it."""
+def dress(spec: mujoco.MjSpec, shape: Shape | None) -> None:
+    """Add everything that is only to be looked at, the goal object among it.
+
+    The faces of the cube are also wrapped round other shapes, so that they show how they
+    are turned.
+    """
     _add_materials(spec)
-    _add_goal(spec, cube_edge)
+    _add_goal(spec, shape)
     _dress_hand(spec)
     _add_stage(spec)
 
@@ -129,12 +136,15 @@ def _add_materials(spec: mujoco.MjSpec) -> None:
         spec.add_material(name=name, rgba=rgba, specular=specular, shininess=shininess)
 
 
-def _add_goal(spec: mujoco.MjSpec, cube_edge: float) -> None:
+def _add_goal(spec: mujoco.MjSpec, shape: Shape | None) -> None:
     goal = spec.worldbody.add_body(name="goal", pos=GOAL_POS, mocap=True)
+    if shape is None:
+        return
+    kind, size = shape
     goal.add_geom(
         name="goal",
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=[cube_edge / 2] * 3,
+        type=kind,
+        size=size,
         contype=0,
         conaffinity=0,
         group=1,

@@ -19,10 +19,13 @@ class Caption:
     """What is known at one picture."""
 
     goals: int  # reached in this episode
-    angle: float  # to the goal, rad
+    text: str  # what is still to do: "28° to the goal"
     goal_time: float  # spent on this goal, s
     episode_time: float  # s
-    goal_at: tuple[float, float]  # pixel just below the goal cube
+    goal_at: (
+        tuple[float, float] | None
+    )  # pixel just below the goal object, if there is one
+    goal_name: str = "goal"  # written there
     event: str = ""  # announced in the middle: "goal reached", "dropped", ...
 
 
@@ -40,7 +43,8 @@ def draw(
     # Sizes below are for 480 lines; in small pictures letters must stay readable.
     unit = max(0.7, image.height / 480)
     _label(pen, image.width, label, unit)
-    _goal_mark(pen, caption.goal_at, unit)
+    if caption.goal_at is not None:
+        _goal_mark(pen, caption.goal_at, caption.goal_name, unit)
     _status(pen, image.size, caption, goal_seconds, unit)
     if caption.event:
         _announce(pen, image.size, caption.event, unit)
@@ -63,13 +67,15 @@ def _label(pen: ImageDraw.ImageDraw, width: int, label: str, unit: float) -> Non
         pen.text((margin, 4 * unit + row * height), line, font=font, fill=INK)
 
 
-def _goal_mark(pen: ImageDraw.ImageDraw, at: tuple[float, float], unit: float) -> None:
-    """The word "goal" below the goal cube."""
+def _goal_mark(
+    pen: ImageDraw.ImageDraw, at: tuple[float, float], name: str, unit: float
+) -> None:
+    """The goal's name below the goal object."""
     font, pad = _font(round(14 * unit)), 5 * unit
-    left, top, right, bottom = pen.textbbox(at, "goal", font=font, anchor="mt")
+    left, top, right, bottom = pen.textbbox(at, name, font=font, anchor="mt")
     box = (left - 1.5 * pad, top - pad, right + 1.5 * pad, bottom + pad)
     pen.rounded_rectangle(box, radius=1.5 * pad, fill=STRIP)
-    pen.text(at, "goal", font=font, fill=INK, anchor="mt")
+    pen.text(at, name, font=font, fill=INK, anchor="mt")
 
 
 def _status(
@@ -79,7 +85,7 @@ def _status(
     goal_seconds: float,
     unit: float,
 ) -> None:
-    """Goals reached, angle, clocks, and a bar for the time spent on the goal."""
+    """Goals reached, what is to do, clocks, and a bar for the time spent on the goal."""
     width, height = size
     top = height - 44 * unit
     pen.rectangle((0, top, width, height), fill=STRIP)
@@ -90,7 +96,7 @@ def _status(
         clock += " on this goal"
     columns = (
         (0.02, "lm", big, INK, f"{caption.goals} goal{'s' * (caption.goals != 1)}"),
-        (0.29, "lm", small, INK, f"{np.degrees(caption.angle):.0f}° to the goal"),
+        (0.29, "lm", small, INK, caption.text),
         (0.77, "rm", small, INK, clock),
         (0.98, "rm", small, FAINT, f"clock {caption.episode_time:.1f} s"),
     )

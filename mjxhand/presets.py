@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import jax
 
+from mjxhand import tasks
 from mjxhand.config import (
     Config,
     ConfigError,
@@ -14,14 +15,44 @@ from mjxhand.config import (
     NetworkConfig,
     PhysicsConfig,
     PPOConfig,
+    RewardConfig,
     SceneConfig,
 )
 from mjxhand.networks import options
-from mjxhand.tasks import TASKS
 from mjxhand.wiring import STREAMS
 from mjxhand.wiring import check as check_wiring
 
+NETWORKS = ("fpn", "baseline", "mlp", "lstm")
+
 _FPN = Config()
+
+# Small batches: the trust region bounds what an update learns, so many are needed.
+_SMALL_PPO = PPOConfig(
+    num_envs=256,
+    unroll_length=16,
+    num_minibatches=4,
+    learning_rate=5e-4,
+    target_kl=0.015,
+    gamma=0.99,
+)
+# An empty hand, distances in metres.
+_EMPTY_HAND = Config(
+    env=EnvConfig(
+        task="reach",
+        pool_size=1,
+        settle_seconds=0.64,
+        goal_seconds=4.0,
+        max_goals=20,
+        relative_step=0.16,
+        reward=RewardConfig(progress=50.0),
+    ),
+    network=NetworkConfig(units_scale=0.2),
+    ppo=replace(_SMALL_PPO, num_envs=128, target_kl=0.02),
+    checkpoint_updates=200,
+    pool_updates=500,
+    evaluate_episodes=128,
+    film_seconds=16.0,
+)
 
 PRESETS: dict[str, Config] = {
     # Seconds of work: every part runs, nothing is learned.
@@ -49,7 +80,6 @@ PRESETS: dict[str, Config] = {
         film_seconds=2.0,
     ),
     # Learns something visible in minutes on two CPU cores: near goals, not the full task.
-    # Small batches: the trust region bounds what an update learns, so many are needed.
     "laptop": Config(
         preset="laptop",
         scene=SceneConfig(start_pose="cupped"),
@@ -60,19 +90,24 @@ PRESETS: dict[str, Config] = {
             relative_step=0.12,
         ),
         network=NetworkConfig(units_scale=0.3),
-        ppo=PPOConfig(
-            num_envs=256,
-            unroll_length=16,
-            num_epochs=2,
-            num_minibatches=4,
-            learning_rate=1e-3,
-            target_kl=0.015,
-            gamma=0.99,
-        ),
+        ppo=replace(_SMALL_PPO, num_epochs=2, learning_rate=1e-3),
         curriculum=CurriculumConfig(enabled=True, start=0.8),
         total_steps=1_600_000,
         checkpoint_updates=100,
         pool_updates=100,
+    ),
+    # Fingertips to targets, and thumb to fingers: learned in minutes on two CPU cores.
+    "reach": replace(
+        _EMPTY_HAND,
+        preset="reach",
+        env=replace(_EMPTY_HAND.env, goal_encoding="relative"),
+        total_steps=1_000_000,
+    ),
+    "opposition": replace(
+        _EMPTY_HAND,
+        preset="opposition",
+        env=replace(_EMPTY_HAND.env, task="opposition"),
+        total_steps=500_000,
     ),
     # The full model on the full task.
     "fpn": _FPN,
@@ -103,6 +138,12 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "env.goal_seconds": (0, _ANY, False),
     "env.max_goals": (1, _ANY, True),
     "env.threshold": (0, math.pi, False),
+    "env.tip_threshold": (0, 0.2, False),
+    "env.position_tolerance": (0, 0.2, False),
+    "env.pose_noise_angle": (0, math.pi, True),
+    "env.pose_noise_position": (0, 0.2, True),
+    "env.push_speed": (0, 10, True),
+    "env.push_seconds": (0, _ANY, False),
     "env.goal_angle_max": (0, math.pi, False),
     "env.pool_size": (1, _ANY, True),
     "env.settle_seconds": (0, _ANY, True),
@@ -193,25 +234,8 @@ def _check_sizes(ppo: PPOConfig, num_devices: int) -> None:
 
 
 def _check_task(config: Config) -> None:
-    env, curriculum = config.env, config.curriculum
-    if env.task not in TASKS:
-        raise ConfigError(
-            f"env.task is {env.task!r}: there is no such task, choose one of "
-            f"{', '.join(TASKS)}"
-        )
-    if env.threshold >= env.goal_angle_max:
-        raise ConfigError(
-            f"env.threshold ({env.threshold:g} rad) is not below env.goal_angle_max "
-            f"({env.goal_angle_max:g} rad): every new goal would be reached already"
-        )
-    if (
-        curriculum.enabled
-        and not env.threshold < curriculum.start <= env.goal_angle_max
-    ):
-        raise ConfigError(
-            f"curriculum.start ({curriculum.start:g} rad) must be above env.threshold "
-            f"({env.threshold:g}) and at most env.goal_angle_max ({env.goal_angle_max:g})"
-        )
+    env = config.env
+    tasks.find(env.task).check(config)
     if env.goal_seconds < config.control_seconds:
         raise ConfigError(
             f"env.goal_seconds ({env.goal_seconds:g} s) is shorter than a control step, "
@@ -221,6 +245,12 @@ def _check_task(config: Config) -> None:
 
 
 def _check_policy(config: Config) -> None:
+    name = config.network.name
+    if name not in NETWORKS and ":" not in name:
+        raise ConfigError(
+            f"network.name is {name!r}: choose one of {', '.join(NETWORKS)}, or give your "
+            "own as module:function"
+        )
     wanted, actions = config.network.distribution, config.env.actions
     discrete = wanted == "multi_categorical"
     if wanted != "auto" and discrete != (actions == "discrete"):

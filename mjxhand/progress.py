@@ -18,7 +18,7 @@ from mjxhand.config import Config
 PLAIN_INTERVAL = 10.0
 # Updates over which what is shown is averaged (one holds few ended episodes, or none).
 WINDOW = 20
-PER_EPISODE = ("goals_per_episode", "drop_rate")
+PER_EPISODE = ("goals_per_episode", "drop_rate", "time_out_rate")
 
 Line = Mapping[str, Any]
 
@@ -59,7 +59,7 @@ class Progress:
         if self._quiet:
             return self
         if self._console.is_terminal:
-            waiting = Text(f"{self._title}\ncompiling and settling the cube …", "dim")
+            waiting = Text(f"{self._title}\ncompiling and settling the hand …", "dim")
             live = Live(waiting, console=self._console, refresh_per_second=4)
             live.start()
             self._live = live
@@ -123,16 +123,17 @@ class Progress:
             Text(f"{line['update']}/{self._total} updates"),
             Text(f"{self._eta(line)} left", "bold"),
         )
-        far = _number(line, "goal_angle_max", "{:.2f}")
+        far = ("out of time", _percent(line, "time_out_rate"))
         if self._curriculum:
-            far += f" of {self._goal_angle_max:.2f}"
+            angle = _number(line, "goal_angle_max", "{:.2f}")
+            far = ("goals up to", f"{angle} of {self._goal_angle_max:.2f} rad")
         rows = [
             ("env steps", f"{count(line['env_steps'])} of {count(self._steps)}"),
             ("goals/episode", _number(line, "goals_per_episode", "{:.2f}")),
             ("simulated", _number(line, "simulated_years", "{:.3g}") + " years"),
             ("dropped", _percent(line, "drop_rate")),
             ("speed", _number(line, "sps", "{:,.0f}") + " steps/s"),
-            ("goals up to", f"{far} rad"),
+            far,
             ("learning rate", _number(line, "policy/learning_rate", "{:.1e}")),
             ("KL", _number(line, "policy/kl", "{:.4f}")),
         ]

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import jax
 import mujoco
 import numpy as np
 from PIL import Image
@@ -21,9 +22,11 @@ from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.overlay import Caption, draw
 from mjxhand.scene import Scene
+from mjxhand.tasks import Mark, Sign, Task
 from mjxhand.video import save_whole, writer
 
-Trajectory = Mapping[str, np.ndarray]
+Trajectory = Mapping[str, Any]
+"""Arrays `[T, ...]` by name; `goal` is a pytree of them. See `evaluate.Evaluator.record`."""
 
 # For how long an event is announced, and a last picture is held when an episode ends, s.
 ANNOUNCE_SECONDS = 0.8
@@ -65,10 +68,26 @@ class Renderer:
         # Left to the destructor it would print errors when the interpreter exits.
         self._renderer.close()
 
-    def picture(self, data: mujoco.MjData) -> np.ndarray:
+    def picture(self, data: mujoco.MjData, marks: Sequence[Mark] = ()) -> np.ndarray:
         """Picture of a state that `mj_forward` or `mj_step` has seen: uint8[H, W, 3]."""
         self._renderer.update_scene(data, camera=self._id)
+        for mark in marks:
+            self._add(mark, data)
         return self._renderer.render()
+
+    def _add(self, mark: Mark, data: mujoco.MjData) -> None:
+        scene = self._renderer.scene
+        if scene.ngeom >= scene.maxgeom:
+            raise ConfigError(f"a film cannot show more than {scene.maxgeom} shapes")
+        mujoco.mjv_initGeom(
+            scene.geoms[scene.ngeom],
+            mujoco.mjtGeom.mjGEOM_SPHERE,
+            np.full(3, mark.radius),
+            np.array(data.site(mark.site).xpos if mark.site else mark.pos, float),
+            np.eye(3).ravel(),
+            np.array(mark.rgba, np.float32),
+        )
+        scene.ngeom += 1
 
     def project_below(
         self, data: mujoco.MjData, cube: np.ndarray
@@ -157,9 +176,7 @@ def film(
     path = Path(path)
     write = writer(path)
     with Renderer(env.scene.mj_model, camera) as renderer:
-        replay = _Replay(
-            renderer, env.scene.cube_qpos, trajectory, env.config.physics.substeps
-        )
+        replay = _Replay(renderer, env.task, trajectory, env.config.physics.substeps)
         seconds = env.config.env.goal_seconds
         pictures = (
             draw(picture, caption, label=env.label, goal_seconds=seconds)
@@ -173,7 +190,7 @@ class _Replay:
     """A recorded trajectory, simulated again between its control steps."""
 
     renderer: Renderer
-    cube_qpos: slice
+    task: Task
     trajectory: Trajectory
     substeps: int
 
@@ -206,7 +223,6 @@ class _Replay:
         self.data.qpos[:] = self.trajectory["qpos"][t]
         self.data.qvel[:] = self.trajectory["qvel"][t]
         self.data.ctrl[:] = self.trajectory["target"][t]
-        self.data.mocap_quat[:] = self.trajectory["goal"][t]
 
     def _event(self, t: int) -> str:
         """What the control step t ended with."""
@@ -218,19 +234,27 @@ class _Replay:
 
     def _shot(self, t: int, since: float, event: str) -> tuple[np.ndarray, Caption]:
         """Picture and caption `since` seconds after the start of control step t."""
+        sign = self._sign(t)
+        if sign.quat is not None:
+            self.data.mocap_quat[:] = sign.quat
         mujoco.mj_forward(self.model, self.data)
-        cube = self.data.qpos[self.cube_qpos][3:]
-        likeness = abs(float(cube @ self.trajectory["goal"][t]))
+        below = self.renderer.project_below(self.data, self.data.mocap_pos[0])
         caption = Caption(
             goals=int(self.trajectory["goals"][t]),
-            angle=2.0 * np.arccos(min(1.0, likeness)),
+            text=sign.text,
             goal_time=float(self.trajectory["goal_step"][t]) * self.control + since,
             episode_time=float(self.trajectory["episode_step"][t]) * self.control
             + since,
-            goal_at=self.renderer.project_below(self.data, self.data.mocap_pos[0]),
+            goal_at=None if sign.quat is None else below,
+            goal_name=sign.name,
             event=event,
         )
-        return self.renderer.picture(self.data), caption
+        return self.renderer.picture(self.data, sign.marks), caption
+
+    def _sign(self, t: int) -> Sign:
+        goal = jax.tree.map(lambda x: x[t], self.trajectory["goal"])
+        distance = float(self.trajectory["distance"][t])
+        return self.task.show(goal, self.data.qpos, distance)
 
 
 def film_run(options: cli.RenderOptions) -> Path:
@@ -238,7 +262,7 @@ def film_run(options: cli.RenderOptions) -> Path:
     path = Path(options.out or Path(options.dir) / "film.mp4")
     writer(path)  # refuse the name before the policy has played
     policy = evaluate.load_policy(options.dir, options.step)
-    env = evaluate.make_env(policy.config, impl=options.impl)
+    env = evaluate.make_env(policy.config, impl=options.impl, sequence=options.sequence)
     play = evaluate.Evaluator(env, policy.agent, 1, options.deterministic)
     steps = max(1, round(options.seconds / env.config.control_seconds))
     return film(

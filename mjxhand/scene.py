@@ -1,4 +1,8 @@
-"""The world of the task: hand, cube, goal cube, sensors, solver → one MjModel."""
+"""The world of the task: hand, object, goal, sensors, solver → one MjModel.
+
+The object is called "cube" in the model's names, whatever its shape. An empty hand keeps
+that body, without a shape, so that every state has one layout.
+"""
 
 from dataclasses import dataclass
 
@@ -13,6 +17,17 @@ CUBE_START = (0.36, 0.0, 0.10)
 
 CUBE_DAMPING = 0.01
 """Damping of all six freedoms of the cube (N·s/m, N·m·s), as published."""
+
+PARKED = (0.36, 0.0, -1.0)
+"""Where the body of an absent object floats, m: without shape, contacts and weight."""
+
+# Half sizes in half cube edges. A cylinder is a capsule: MJX collides those exactly.
+OBJECTS = {
+    "cube": (mujoco.mjtGeom.mjGEOM_BOX, (1.0, 1.0, 1.0)),
+    "sphere": (mujoco.mjtGeom.mjGEOM_SPHERE, (1.0, 0.0, 0.0)),
+    "capsule": (mujoco.mjtGeom.mjGEOM_CAPSULE, (0.7, 0.7, 0.0)),
+    "egg": (mujoco.mjtGeom.mjGEOM_ELLIPSOID, (0.9, 0.9, 1.2)),
+}
 
 # Postures by joint, rad; joints not named stay at 0.
 PUBLISHED_POSE = {
@@ -44,6 +59,7 @@ class Scene:
     """A compiled model and the names its users need. Not a pytree: it is constant."""
 
     mj_model: mujoco.MjModel  # nq 31, nv 30, nu 20; mocap body "goal"
+    object: str  # what lies in the hand: a name in OBJECTS, or "none"
     sensors: dict[str, slice]  # name → place in sensordata, see SENSORS
     hand_qpos: slice  # 24 joint angles, rad
     cube_qpos: slice  # position (m), unit quaternion w x y z
@@ -69,18 +85,21 @@ def build(cfg: SceneConfig = SceneConfig()) -> Scene:
     """
     spec = hand.shadow_hand()
     _set_solver(spec, cfg)
-    _add_cube(spec, cfg)
+    thing = "cube" if cfg.object == "auto" else cfg.object
+    shape = object_shape(thing, cfg)
+    _add_object(spec, shape, cfg)
     widths = _add_sensors(spec)
-    look.dress(spec, cfg.cube_edge)
+    look.dress(spec, shape)
     _pair_up(spec)
     spec.add_numeric(name="max_contact_points", data=[cfg.max_contact_points])
-    start_qpos, start_ctrl = _start(cfg)
+    start_qpos, start_ctrl = _start(cfg, CUBE_START if shape else PARKED)
     spec.add_key(name="start", qpos=start_qpos, ctrl=start_ctrl)
     model = spec.compile()
     ends = np.cumsum(list(widths.values()))
     joint = model.actuator_trnid[:, 0]
     return Scene(
         mj_model=model,
+        object=thing,
         sensors={
             name: slice(int(end) - width, int(end))
             for (name, width), end in zip(widths.items(), ends, strict=True)
@@ -109,13 +128,29 @@ def _set_solver(spec: mujoco.MjSpec, cfg: SceneConfig) -> None:
     option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
 
 
-def _add_cube(spec: mujoco.MjSpec, cfg: SceneConfig) -> None:
-    cube = spec.worldbody.add_body(name="cube", pos=CUBE_START)
-    cube.add_joint(name="cube", type=mujoco.mjtJoint.mjJNT_FREE, damping=CUBE_DAMPING)
-    cube.add_geom(
+def object_shape(thing: str, cfg: SceneConfig) -> look.Shape | None:
+    """Geom type and half sizes (m) of an object; None for "none"."""
+    if thing == "none":
+        return None
+    kind, halves = OBJECTS[thing]
+    return kind, [half * cfg.cube_edge / 2 for half in halves]
+
+
+def _add_object(
+    spec: mujoco.MjSpec, shape: look.Shape | None, cfg: SceneConfig
+) -> None:
+    body = spec.worldbody.add_body(name="cube", pos=CUBE_START if shape else PARKED)
+    body.add_joint(name="cube", type=mujoco.mjtJoint.mjJNT_FREE, damping=CUBE_DAMPING)
+    if shape is None:
+        body.gravcomp = 1.0
+        body.explicitinertial = True
+        body.mass, body.inertia = 0.07, [3e-5] * 3
+        return
+    kind, size = shape
+    body.add_geom(
         name="cube",
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=[cfg.cube_edge / 2] * 3,
+        type=kind,
+        size=size,
         density=cfg.cube_density,
         friction=hand.FRICTION,
         condim=4,
@@ -182,9 +217,11 @@ def _add_sensors(spec: mujoco.MjSpec) -> dict[str, int]:
     return dict(zip(SENSORS, sizes, strict=True))
 
 
-def _start(cfg: SceneConfig) -> tuple[np.ndarray, np.ndarray]:
+def _start(
+    cfg: SceneConfig, place: tuple[float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
     """qpos [31] of the start pose and the servo targets [20] that hold it."""
     pose = POSES[cfg.start_pose]
     angles = [pose.get(joint.name, 0.0) for joint in hand.JOINTS]
     targets = [pose.get(joint.name, 0.0) for joint in hand.JOINTS if joint.kp]
-    return np.array([*angles, *CUBE_START, 1.0, 0.0, 0.0, 0.0]), np.array(targets)
+    return np.array([*angles, *place, 1.0, 0.0, 0.0, 0.0]), np.array(targets)

@@ -181,7 +181,7 @@ def report(run: Run) -> render.Trajectory:
     }
     evaluator = evaluate.Evaluator(run.env, run.agent, config.evaluate_episodes)
     distances = {"task": config.env.goal_angle_max}
-    if config.env.goal_angle_max < math.pi:
+    if run.env.task.is_near:
         distances["full_task"] = math.pi
     steps = _film_steps(config) if config.film else 0
     results: dict[str, Any] = {}

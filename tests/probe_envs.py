@@ -33,7 +33,7 @@ class Probe:
             physics=jnp.zeros(1),
             target=jnp.zeros(1),
             goal=cue[None],
-            angle=jnp.float32(0),
+            distance=jnp.float32(0),
             goal_step=t,
             episode_step=t,
             goals=jnp.int32(0),

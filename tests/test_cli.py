@@ -57,7 +57,7 @@ def test_options_reach_their_fields():
 
 WRONG = [
     ("smok", "unknown preset 'smok' (did you mean smoke?)"),
-    ("xyzzy", "choose smoke, laptop, fpn, baseline"),
+    ("xyzzy", "choose smoke, laptop, reach, opposition, fpn, baseline"),
     ("smoke laptop", "one preset at a time"),
     ("--preset smoke", "given as a word"),
     ("--ppo.gama 0.9", "unknown option --ppo.gama (did you mean --ppo.gamma?)"),

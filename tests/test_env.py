@@ -88,7 +88,7 @@ def test_reset_clears_everything(start):
 def test_same_key_same_state_and_observing_changes_nothing(env, start):
     one = jax.tree.map(lambda x: x[0], start)
     body = read(env.scene, one.physics)
-    first, second = env.observe(body, one.goal), env.observe(body, one.goal)
+    first, second = (env.observe(body, one.goal, one.key) for _ in range(2))
     for name in first:
         assert np.array_equal(first[name], second[name])
         assert np.allclose(first[name], one.obs[name], atol=1e-5)
@@ -97,7 +97,7 @@ def test_same_key_same_state_and_observing_changes_nothing(env, start):
 def test_goals_are_uniform_and_never_solved(env, reset):
     states = jax.vmap(env.reset)(jax.random.split(jax.random.PRNGKey(3), 4096))
     angle = scipy_angle(states.goal, states.physics.qpos[:, 27:])
-    assert np.allclose(angle, states.angle, atol=1e-3)
+    assert np.allclose(angle, states.distance, atol=1e-3)
     assert angle.min() > 0.4
     haar = lambda t: (t - np.sin(t)) / np.pi  # noqa: E731
     cdf = lambda t: (haar(t) - haar(0.4)) / (1 - haar(0.4))  # noqa: E731
@@ -113,8 +113,8 @@ def test_near_goals_keep_within_their_limit(env):
     params = env.params.replace(goal_angle_max=np.float32(0.9))
     draw = jax.vmap(env.reset, in_axes=(0, None))
     states = draw(jax.random.split(jax.random.PRNGKey(3), 1000), params)
-    assert states.angle.min() > 0.4
-    assert states.angle.max() < 0.9 + 1e-3
+    assert states.distance.min() > 0.4
+    assert states.distance.max() < 0.9 + 1e-3
 
 
 def test_reward_terms(env, start, step):
@@ -127,7 +127,7 @@ def test_reward_terms(env, start, step):
         m = state.metrics
         angle = scipy_angle(before.goal, state.physics.qpos[:, 27:])
         # The first step of an episode included: nothing of an earlier one remains.
-        assert np.allclose(m["reward/progress"], before.angle - angle, atol=2e-3)
+        assert np.allclose(m["reward/progress"], before.distance - angle, atol=2e-3)
         assert np.allclose(m["reward/time"], -0.01)
         assert np.allclose(m["reward/success"], 5.0 * (angle < 0.4), atol=1e-6)
         force = env.scene.sensors["actuator_force"]
@@ -148,9 +148,9 @@ def test_success_sets_a_new_goal_at_once(start, step):
     assert np.array_equal(state.metrics["success"] > 0, reached)
     assert np.array_equal(state.goals, reached)
     assert np.array_equal(state.goal_step, np.where(reached, 0, 8))
-    assert np.all(np.asarray(state.angle)[reached] > 0.4)
+    assert np.all(np.asarray(state.distance)[reached] > 0.4)
     assert np.allclose(
-        state.angle, scipy_angle(state.goal, state.physics.qpos[:, 27:]), atol=2e-3
+        state.distance, scipy_angle(state.goal, state.physics.qpos[:, 27:]), atol=2e-3
     )
     assert not np.any(state.terminated | state.truncated)
     # The next step is paid for the new goal alone.
@@ -285,7 +285,7 @@ def test_privileged_sees_the_remaining_rotation_and_world_velocities(env, start)
 def test_relative_goal_is_the_remaining_rotation(start):
     env = mjxhand.make("reorient", impl="native", pool_size=8, goal_encoding="relative")
     one = jax.tree.map(lambda x: x[0], start)
-    obs = env.observe(read(env.scene, one.physics), one.goal)
+    obs = env.observe(read(env.scene, one.physics), one.goal, one.key)
     cube = rotations.canonical(one.physics.qpos[27:])
     assert np.isclose(
         rotations.angle_between(rotations.multiply(obs["goal"], cube), one.goal),

@@ -48,6 +48,7 @@ def trajectory(world) -> dict[str, np.ndarray]:
                 "qvel": data.qvel.copy(),
                 "target": data.ctrl.copy(),
                 "goal": GOAL,
+                "distance": 2.0,
                 "goals": int(t in (2, 3)),
                 "goal_step": (0, 1, 0, 1, 0, 1)[t],
                 "episode_step": (0, 1, 2, 3, 0, 1)[t],
@@ -62,9 +63,9 @@ def trajectory(world) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def replay(world, trajectory):
+def replay(env, world, trajectory):
     with render.Renderer(world.mj_model, render.Camera(**SMALL)) as renderer:
-        yield render._Replay(renderer, world.cube_qpos, trajectory, SUBSTEPS)
+        yield render._Replay(renderer, env.task, trajectory, SUBSTEPS)
 
 
 def test_two_pictures_per_control_step_and_a_pause_at_the_end(replay):
@@ -89,7 +90,8 @@ def test_events_are_announced_and_end_with_the_episode(replay):
 def test_caption_tells_the_angle_to_the_goal(replay, trajectory):
     _, caption = next(iter(replay.frames(fps=25)))
     turn = np.array([1.0, 0.0, 0.0, 0.0])  # the cube's start orientation
-    assert caption.angle == pytest.approx(2 * math.acos(abs(turn @ GOAL)))
+    angle = math.degrees(2 * math.acos(abs(turn @ GOAL)))
+    assert caption.text == f"{angle:.0f}° to the goal"
     assert caption.goals == 0
 
 
@@ -260,7 +262,11 @@ def test_nothing_is_printed_by_import_and_exit(tmp_path):
 def test_caption_is_drawn_inside_the_picture():
     picture = np.zeros((240, 320, 3), np.uint8)
     caption = overlay.Caption(
-        goals=3, angle=1.0, goal_time=9.0, episode_time=20.0, goal_at=(160, 60)
+        goals=3,
+        text="57° to the goal",
+        goal_time=9.0,
+        episode_time=20.0,
+        goal_at=(160, 60),
     )
     drawn = overlay.draw(picture, caption, label="a long name " * 5, goal_seconds=8.0)
     assert drawn.shape == picture.shape
@@ -270,7 +276,7 @@ def test_caption_is_drawn_inside_the_picture():
         picture,
         overlay.Caption(
             goals=3,
-            angle=1.0,
+            text="57° to the goal",
             goal_time=1.0,
             episode_time=2.0,
             goal_at=(160, 60),

@@ -95,7 +95,7 @@ def test_looks_change_no_physics(built):
     cfg = SceneConfig()
     scene._set_solver(spec, cfg)
     spec.add_material(name=look.CUBE)
-    scene._add_cube(spec, cfg)
+    scene._add_object(spec, scene.object_shape("cube", cfg), cfg)
     plain = spec.compile()
     dressed, ends = built.mj_model, []
     for model in (plain, dressed):
@@ -183,7 +183,8 @@ def palm_and_cube(as_box: bool) -> mujoco.MjModel:
                 fromto=(*shape.start, *shape.end),
             )
     spec.add_material(name=look.CUBE)
-    scene._add_cube(spec, SceneConfig())
+    cfg = SceneConfig()
+    scene._add_object(spec, scene.object_shape("cube", cfg), cfg)
     return spec.compile()
 
 

@@ -1,20 +1,27 @@
-"""In-hand reorientation: turn the cube to one orientation after another.
+"""In-hand reorientation: turn the object to one orientation after another.
 
-Goal      an orientation of the cube in the world, at once replaced when reached
-Reward    time, progress, drop, success, force (`reward_terms`)
-Success   geodesic distance to the goal below `threshold`; the position does not matter
-End       the cube falls off the hand (terminated); a goal is not reached in time, or the
+Goal      an orientation of the object in the world, at once replaced when reached
+Reward    time, progress (rad), drop, success, force
+Success   geodesic distance to the goal below `threshold`; if `position_tolerance` is set,
+          the object must also lie within it of PLACE
+End       the object falls off the hand (terminated); a goal is not reached in time, or the
           last goal is reached (both truncated)
+
+Variants: `goal_angle_max` and `goal_axis` (near goals, vertical axis only), `threshold`
+(0.4 rad in the showcase; 0.2 and 0.1 are harder), `position_tolerance`, `pose_noise_angle`
+and `pose_noise_position` (vision errs), `push_speed` (the object is pushed).
 """
 
 import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mjxhand import rotations
 from mjxhand.body import Body
-from mjxhand.config import EnvConfig, RewardConfig
+from mjxhand.config import Config, ConfigError, EnvConfig
+from mjxhand.tasks.base import Sign, Task, refuse_sequence
 
 # A cube that rests on the palm has its centre 36 mm above the palm-centre site (palm half
 # thickness 11 mm + half an edge). Below the middle of the palm it lies on nothing.
@@ -23,34 +30,61 @@ DROP_HEIGHT = 0.0
 # of the open hand are 0.14 m away). Isaac Gym's hand tasks use the same 0.24 m.
 DROP_DISTANCE = 0.24
 
+PLACE = (0.007, -0.043, 0.027)
+"""Where `position_tolerance` is measured from, m in the frame of site palm_centre: the mean
+place of a settled cube, (6, -42, 32) mm in the published and (8, -44, 22) mm in the cupped
+hand, each ± 1 cm (128 cubes)."""
 
-class Reorient:
-    """Goals and rewards of the reorientation task."""
 
-    goal_size = 4
-    privileged_size = 25
+class Reorient(Task):
+    """Goals and rewards of the reorientation task. A goal is a quaternion `[4]`."""
 
-    def __init__(self, cfg: EnvConfig):
-        self.cfg = cfg
+    @classmethod
+    def check(cls, config: Config) -> None:
+        """Goals must lie beyond the threshold, and there must be an object."""
+        env, curriculum = config.env, config.curriculum
+        check_object(config)
+        refuse_sequence(config)
+        if env.threshold >= env.goal_angle_max:
+            raise ConfigError(
+                f"env.threshold ({env.threshold:g} rad) is not below env.goal_angle_max "
+                f"({env.goal_angle_max:g} rad): every new goal would be reached already"
+            )
+        if (
+            curriculum.enabled
+            and not env.threshold < curriculum.start <= env.goal_angle_max
+        ):
+            raise ConfigError(
+                f"curriculum.start ({curriculum.start:g} rad) must be above env.threshold "
+                f"({env.threshold:g}) and at most env.goal_angle_max "
+                f"({env.goal_angle_max:g})"
+            )
 
-    @property
-    def label(self) -> str:
-        """Honest one-line name: how far from the full task this variant is."""
+    def label(self, goal_angle_max: float) -> str:
+        """The name, and in how far this variant is easier or harder than the full task."""
         cfg = self.cfg
         axis = "any axis" if cfg.goal_axis == "any" else "the vertical axis only"
-        if cfg.goal_axis == "any" and cfg.goal_angle_max >= math.pi:
+        if cfg.goal_axis == "any" and goal_angle_max >= math.pi:
             text = "reorient: any orientation (full task)"
         else:
-            text = (
-                f"reorient-near: goals up to {cfg.goal_angle_max:.2f} rad away, {axis}"
-            )
-        if cfg.goal_encoding == "relative":
-            text += ", goal given as the rotation still to make"
-        return text
+            text = f"reorient-near: goals up to {goal_angle_max:.2f} rad away, {axis}"
+        return ", ".join([text, *variants(self.config, self.scene.object)])
 
-    def new_goal(
-        self, key: jax.Array, body: Body, goal_angle_max: jax.Array
-    ) -> jax.Array:
+    @property
+    def is_near(self) -> bool:
+        """Whether goals are limited to less than any orientation."""
+        return self.cfg.goal_angle_max < math.pi
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The critic sees the true pose too where vision errs."""
+        return {"vision": 7, "goal": 4, "privileged": 25 + 7 * self._errs}
+
+    @property
+    def _errs(self) -> bool:
+        return bool(self.cfg.pose_noise_angle or self.cfg.pose_noise_position)
+
+    def first_goal(self, key: jax.Array, body: Body, params) -> jax.Array:
         """A goal orientation `[4]`, never already reached.
 
         The turn from the present orientation has an axis uniform on the sphere and the
@@ -58,9 +92,10 @@ class Reorient:
         goal_angle_max = π the goal is uniform on SO(3) outside the success region, whatever
         the present orientation, since the Haar measure is invariant.
         """
+        goal_angle_max = jnp.asarray(params.goal_angle_max)
         key_axis, key_angle = jax.random.split(key)
         # A hair above the threshold, so that rounding never makes a solved goal.
-        low = self.cfg.threshold * 1.001
+        low = self.threshold * 1.001
         if self.cfg.goal_axis == "z":
             sign = jax.random.rademacher(key_axis, (), jnp.float32)
             axis = jnp.array([0.0, 0.0, 1.0]) * sign
@@ -71,12 +106,24 @@ class Reorient:
         turn = rotations.from_axis_angle(axis, angle)
         return rotations.canonical(rotations.multiply(turn, body.cube_quat))
 
-    def distance(self, goal: jax.Array, body: Body) -> jax.Array:
+    def target(self, goal) -> jax.Array:
+        """Target orientation `[4]` of a goal."""
+        return goal
+
+    def distance(self, goal, body: Body) -> jax.Array:
         """Geodesic distance to the goal, rad in [0, π]."""
-        return rotations.angle_between(goal, body.cube_quat)
+        return rotations.angle_between(self.target(goal), body.cube_quat)
+
+    def reached(self, goal, body: Body, distance: jax.Array) -> jax.Array:
+        """Near enough in orientation and, if a tolerance is set, in position."""
+        reached = distance < self.threshold
+        if self.cfg.position_tolerance is not None:
+            off = jnp.linalg.norm(body.cube_in_palm - jnp.array(PLACE))
+            reached &= off < self.cfg.position_tolerance
+        return reached
 
     def dropped(self, body: Body) -> jax.Array:
-        """Whether the cube has left the hand, judged in the palm's frame.
+        """Whether the object has left the hand, judged in the palm's frame.
 
         The palm's frame turns with the wrist, so that bending it moves no threshold.
         """
@@ -84,54 +131,69 @@ class Reorient:
         far = jnp.linalg.norm(body.cube_in_palm) > DROP_DISTANCE
         return low | far
 
-    def observe_goal(self, goal: jax.Array, body: Body) -> jax.Array:
-        """The goal stream `[4]`: target orientation, or the rotation still to make."""
-        if self.cfg.goal_encoding == "relative":
-            return self.remaining(goal, body)
-        return goal
-
-    def remaining(self, goal: jax.Array, body: Body) -> jax.Array:
+    def remaining(self, goal, body: Body) -> jax.Array:
         """Rotation from the present orientation to the goal, quaternion `[4]`, w ≥ 0."""
-        turn = rotations.multiply(goal, rotations.conjugate(body.cube_quat))
-        return rotations.canonical(turn)
+        back = rotations.conjugate(body.cube_quat)
+        return rotations.canonical(rotations.multiply(self.target(goal), back))
 
-    def privileged(self, goal: jax.Array, body: Body) -> jax.Array:
-        """What only the critic sees `[25]`.
+    def observe(self, goal, body: Body, seen: Body) -> dict[str, jax.Array]:
+        """What is seen.
 
-        Fingertip positions (15, m), remaining rotation (4), the cube's linear (3, m/s) and
-        angular (3, rad/s) velocity; all in the world's frame.
+        vision [7]: position (m) and orientation of the object.
+        goal [4]: the target orientation, or the rotation still to make as vision has it.
+        privileged [25]: fingertip positions (15, m), remaining rotation (4), the object's
+        linear (3, m/s) and angular (3, rad/s) velocity; world frame. Where vision errs,
+        7 more: the true pose.
         """
-        return jnp.concatenate(
-            [
-                body.fingertips,
-                self.remaining(goal, body),
-                body.cube_linear_velocity,
-                body.cube_angular_velocity,
-            ]
+        relative = self.cfg.goal_encoding == "relative"
+        privileged = [
+            body.fingertips,
+            self.remaining(goal, body),
+            body.cube_linear_velocity,
+            body.cube_angular_velocity,
+        ]
+        if self._errs:
+            privileged += [body.cube_pos, body.cube_quat]
+        return {
+            "vision": jnp.concatenate([seen.cube_pos, seen.cube_quat]),
+            "goal": self.remaining(goal, seen) if relative else self.target(goal),
+            "privileged": jnp.concatenate(privileged),
+        }
+
+    def show(self, goal, qpos: np.ndarray, distance: float) -> Sign:
+        """The goal object, turned; the angle of the state in the picture."""
+        target = np.asarray(self.target(goal))
+        likeness = abs(float(qpos[self.scene.cube_qpos][3:] @ target))
+        angle = np.degrees(2.0 * np.arccos(min(1.0, likeness)))
+        return Sign(text=f"{angle:.0f}° to the goal", quat=target)
+
+
+def check_object(config: Config) -> None:
+    """Refuse an empty hand."""
+    if config.scene.object == "none":
+        raise ConfigError(
+            f"env.task {config.env.task} needs an object in the hand: leave out "
+            "--scene.object none"
         )
 
-    def reward_terms(
-        self,
-        weights: RewardConfig,
-        *,
-        progress: jax.Array,
-        success: jax.Array,
-        dropped: jax.Array,
-        body: Body,
-    ) -> dict[str, jax.Array]:
-        """Signed, weighted terms whose sum is the reward.
 
-        Args:
-            progress: rad by which the distance to the present goal shrank in this step.
-            success, dropped: bool, what happened in this step.
-            body: the state after the step.
-        """
-        # The two wrist servos hold up the whole hand; the seed's cost leaves them out.
-        force = jnp.sum(jnp.square(body.actuator_force[2:]))
-        return {
-            "time": jnp.float32(-weights.time),
-            "progress": weights.progress * progress,
-            "drop": -weights.drop * dropped,
-            "success": weights.success * success,
-            "force": -weights.force * force,
-        }
+def variants(config: Config, thing: str) -> list[str]:
+    """In how far a setting differs from the plain task, in words for its label."""
+    cfg, said = config.env, []
+    if thing != "cube":
+        said.append(f"of {'an' if thing == 'egg' else 'a'} {thing}")
+    if cfg.threshold != EnvConfig.threshold:
+        said.append(f"within {cfg.threshold:g} rad")
+    if cfg.position_tolerance is not None:
+        said.append(f"within {1000 * cfg.position_tolerance:g} mm of the place")
+    if cfg.pose_noise_angle or cfg.pose_noise_position:
+        degrees = math.degrees(cfg.pose_noise_angle)
+        length = 1000 * cfg.pose_noise_position
+        said.append(f"seen with errors ({degrees:.1f}°, {length:.1f} mm)")
+    if cfg.push_speed:
+        said.append(
+            f"pushed by {cfg.push_speed:g} m/s about every {cfg.push_seconds:g} s"
+        )
+    if cfg.goal_encoding == "relative":
+        said.append("goal given as the rotation still to make")
+    return said

@@ -1,0 +1,56 @@
+"""`make`: an environment by task name and settings, without a Config."""
+
+import dataclasses
+import difflib
+from typing import Any
+
+from mjxhand import presets
+from mjxhand.config import (
+    Config,
+    ConfigError,
+    EnvConfig,
+    PhysicsConfig,
+    RewardConfig,
+    SceneConfig,
+)
+from mjxhand.env import Env
+
+
+def make(task: str = "reorient", **overrides: Any) -> Env:
+    """Environment by task name; any field of the scene, physics, env or reward config by name.
+
+    Example: `make("reorient", impl="native", control="absolute", threshold=0.2)`.
+
+    Raises:
+        ConfigError: no such task or field.
+    """
+    parts = {
+        "scene": SceneConfig,
+        "physics": PhysicsConfig,
+        "reward": RewardConfig,
+        "env": EnvConfig,
+    }
+    changes: dict[str, dict[str, Any]] = {part: {} for part in parts}
+    for name, value in overrides.items():
+        for part, kind in parts.items():
+            if name in {f.name for f in dataclasses.fields(kind)} - {"task"}:
+                changes[part][name] = value
+                break
+        else:
+            if name == "seed":
+                continue
+            names = [
+                f.name for kind in parts.values() for f in dataclasses.fields(kind)
+            ]
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"no setting {name!r}{hint}")
+    reward = changes["env"].pop("reward", None) or RewardConfig(**changes["reward"])
+    config = Config(
+        scene=SceneConfig(**changes["scene"]),
+        physics=PhysicsConfig(**changes["physics"]),
+        env=EnvConfig(task=task, reward=reward, **changes["env"]),
+        seed=overrides.get("seed", 0),
+    )
+    presets.check(config, num_devices=1)
+    return Env(config)
