@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from mjxhand.analyse import decoding, moments, ridge, targets
+from mjxhand.analyse import decoding, gather, moments, planning, ridge, targets
 from mjxhand.config import ConfigError
 
 RNG = np.random.default_rng
@@ -93,6 +93,54 @@ def test_chance_is_near_zero_and_below_what_is_planted():
     assert null.shape == (20, 3)
     assert abs(null.mean()) < 0.03
     assert np.quantile(null, 0.95) < 0.1
+
+
+def gathered(values, lead_of):
+    """A `Gathering` with a planning profile: area → its activity `[n, U]`."""
+    y = np.concatenate([lead_of(lead) for lead in gather.PROFILE_SECONDS] * 2, axis=1)
+    window = gather.Window(gather.PROFILE, 1.6)
+    names = [
+        f"{what} {s:g}"
+        for what in ("action", "command")
+        for s in gather.PROFILE_SECONDS
+    ]
+    width = y.shape[1] // len(names)
+    window.slices = {n: slice(i * width, (i + 1) * width) for i, n in enumerate(names)}
+    episode = np.repeat(np.arange(100), len(y) // 100)
+    window.sums.targets(y, episode % 10)
+    for name, x in values.items():
+        window.sums.source(name, x)
+    empty = gather.Kept({}, {}, {}, episode, episode % 10, {})
+    areas = tuple(n for n in values if n.startswith("area/"))
+    return gather.Gathering(
+        {gather.PROFILE: window}, moments.Joint({}), empty, areas, (), 10, 100
+    )
+
+
+def test_an_area_that_plans_is_told_from_one_that_executes():
+    """Commands are an AR(1); one area holds the present one, one what comes 0.8 s later."""
+    rng = RNG(8)
+    steps = {s: round(s / 0.08) for s in gather.PROFILE_SECONDS}
+    series = smooth(rng, 100, 120, 2, rho=0.8).reshape(100, 120, 2)
+
+    def lead_of(lead):
+        return series[:, steps[lead] : 100 + steps[lead]].reshape(-1, 2)
+
+    noise = 0.3 * rng.normal(size=(10_000, 2))
+    plans = np.c_[lead_of(0.8) + noise, lead_of(0.0) + 2 * noise[::-1]]
+    executes = lead_of(0.0) + noise
+    found = gathered(
+        {"area/PMC": plans, "area/M1": executes, "action": executes}, lead_of
+    )
+    result = planning.compare(found, "area/PMC", "area/M1")
+    assert result.a_leads
+    assert result.now.high < 0
+    assert result.ahead.value == pytest.approx(1 / 1.09 - 0.8**20 / 1.09, abs=0.03)
+    assert not planning.compare(found, "area/M1", "area/PMC").a_leads
+    assert not planning.compare(found, "area/M1", "area/M1").a_leads
+    profile = planning.profile(found).set_index(["source", "seconds"]).r2
+    assert profile["area/M1"].idxmax() == 0.0
+    assert profile["area/PMC"].idxmax() == 0.8
 
 
 def test_permuted_keeps_episodes_whole():

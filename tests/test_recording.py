@@ -235,7 +235,7 @@ def test_the_command_writes_a_whole_report(tmp_path):
 WRONG = [
     ("", "no run folder"),
     ("nowhere", "nowhere holds no run"),
-    ("x --stesp 3", "did you mean --steps?"),
+    ("x --lesion-episode 3", "did you mean --lesion-episodes?"),
     ("x --steps 0", "give at least 1"),
     ("x --lesion-episodes 1", "at least 2, or 0"),
     ("x --record-only --report-only", "exclude each other"),

@@ -13,7 +13,7 @@ import pandas as pd
 
 from mjxhand.analyse import moments as moments_module
 from mjxhand.analyse import ridge
-from mjxhand.analyse.gather import Gathering, Window
+from mjxhand.analyse.gather import PROFILE, Gathering, Window
 from mjxhand.analyse.moments import GROUPS, Moments
 from mjxhand.analyse.targets import component_names
 from mjxhand.config import ConfigError
@@ -147,7 +147,8 @@ def table(
         (constant components, by name), `samples`. By component: `r2` of each.
     """
     rows, parts = [], []
-    names = list(windows or gathering.windows)
+    # The profile's leads are `planning`'s: the same targets on fewer samples.
+    names = list(windows or (n for n in gathering.windows if n != PROFILE))
     done, total = 0, len(names) * len(_sources(gathering))
     for name in names:
         window = gathering.windows[name]

@@ -194,7 +194,7 @@ def _every(shape: tuple[int, ...], stride: int) -> np.ndarray:
 
 
 def _kept(x: Values, rows, small: Values, episode, group, keep) -> Kept:
-    names = ("cube_quat", "cube_pos", "goal", "angle", "segment", "remaining", "reward")
+    names = ("segment", "remaining")
     length = keep.shape[1]
     return Kept(
         sources=x,

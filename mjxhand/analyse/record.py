@@ -261,10 +261,10 @@ def record(
             for name in blocks[0]
         }
         done.append(f"{index:05d}.npz")
-        _save(folder / done[-1], arrays)
+        save(folder / done[-1], arrays)
         # The carry first: it says for how many shards it holds.
         state = storage.to_arrays(carry)
-        _save(folder / f"{len(done)}-{CARRY}", state)
+        save(folder / f"{len(done)}-{CARRY}", state)
         sizes = {n: a.shape[2] if a.ndim > 2 else 1 for n, a in arrays.items()}
         recording.write_manifest(folder, settings, env.config, sizes, done)
         (folder / f"{len(done) - 1}-{CARRY}").unlink(missing_ok=True)
@@ -310,7 +310,7 @@ def _read_carry(folder: Path, like: Any, done: int) -> Any:
         ) from None
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays so that the file is there in whole or not at all."""
     hidden = path.with_name(f".{path.name}.tmp")
     with hidden.open("wb") as file:

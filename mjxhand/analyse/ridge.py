@@ -9,6 +9,7 @@ References: Hoerl & Kennard 1970, Technometrics 12 (ridge); Efron & Stein 1981, 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -69,13 +70,13 @@ def t_quantile(groups: int) -> float:
     return float(stats.t.ppf(0.975, groups - 1))
 
 
-def interval(scores: Scores, index=slice(None)) -> Estimate:
+def interval(scores: Scores, index: Any = slice(None)) -> Estimate:
     """Mean R² over some of the targets, with its 95 % interval over groups of episodes."""
     left_out = scores.leave_one_out()[:, index].mean(1)
     return jackknife(float(scores.r2()[index].mean()), left_out)
 
 
-def difference(a: Scores, b: Scores, index=slice(None)) -> Estimate:
+def difference(a: Scores, b: Scores, index: Any = slice(None)) -> Estimate:
     """Mean R² of `a` minus that of `b` on the same groups, a paired interval."""
     left_out = (a.leave_one_out() - b.leave_one_out())[:, index].mean(1)
     return jackknife(float((a.r2() - b.r2())[index].mean()), left_out)
@@ -86,7 +87,7 @@ def constant(moments: Moments) -> np.ndarray:
     n = moments.count[:, None]
     variance = moments.yy / n - np.square(moments.y_sum / n)
     scale = moments.yy / n + 1e-30
-    return (variance <= 1e-7 * scale).any(0)
+    return np.any(variance <= 1e-7 * scale, axis=0)
 
 
 def cross_validate(moments: Moments, penalties=PENALTIES) -> Scores:

@@ -49,12 +49,14 @@ def present(arrays: Arrays) -> dict[str, np.ndarray]:
 
     `reward to come` is what the action taken at this step brings. Orientations are two columns
     of their rotation matrix, which are continuous where quaternions are not
-    (Zhou et al. 2019, arXiv:1812.07035).
+    (Zhou et al. 2019, arXiv:1812.07035). A goal is an orientation where the task tells the
+    rotation that remains.
     """
     goal = arrays["goal"]
+    oriented = "remaining" in arrays
     values = {
         "reward to come": arrays["reward"][..., None],
-        "goal": columns(goal) if goal.shape[-1] == 4 else goal,
+        "goal": columns(goal) if oriented else goal,
         "distance to goal": arrays["angle"][..., None],
         "cube position": arrays["cube_pos"],
         "cube orientation": columns(arrays["cube_quat"]),
@@ -67,7 +69,7 @@ def present(arrays: Arrays) -> dict[str, np.ndarray]:
         "action": arrays["action"],
         "command": arrays["command"],
     }
-    if "remaining" in arrays:
+    if oriented:
         values["remaining rotation"] = arrays["remaining"]
     return values
 
