@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mjxhand import cli
@@ -101,6 +102,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.record_only:
         return 0
     tables = analyse(recording, policy, options, display)
+    # Saved before the lesions, which play anew: what was computed is not lost with them.
+    save(out, tables, summary(recording, policy, env.label, options, display))
     if options.lesion_episodes:
         with display.stage("lesions", 1.0) as show:
             tables["lesions"] = lesion.measure(
@@ -112,23 +115,33 @@ def main(argv: list[str] | None = None) -> int:
                 untrained=untrained(policy),
                 show=show,
             )
-    summary = {
-        "task": env.label,
+        save(out, tables, summary(recording, policy, env.label, options, display))
+    display.say(f"report: {write_report(out)}")
+    return 0
+
+
+def summary(
+    recording: Recording,
+    policy: Policy,
+    label: str,
+    options: AnalyseOptions,
+    display: Display,
+) -> dict:
+    """How an analysis was made, JSON-ready."""
+    return {
+        "task": label,
         "run": str(options.dir),
         "update": policy.update,
         "network": asdict(policy.config.network),
-        "impl": env.physics.impl,
+        "impl": recording.settings.impl,
         "samples": recording.samples,
-        "episodes": int(tables["decoding"].attrs.get("episodes", 0)),
+        "episodes": len(np.unique(gather.episodes_of(recording))),
         "step_seconds": recording.step_seconds,
         "control": options.control,
         "groups": options.groups,
         "permutations": options.permutations,
         "seconds": {k: round(v, 1) for k, v in display.seconds.items()},
     }
-    save(out, tables, summary)
-    display.say(f"report: {write_report(out)}")
-    return 0
 
 
 def analyse(
@@ -139,14 +152,13 @@ def analyse(
     networks = [(AREA, policy)]
     if recording.settings.control:
         networks.append((CONTROL, record.control_of(policy)))
-    parts, episodes = [], 0
+    parts = []
     for prefix, network in networks:
         who = run.POLICY[prefix]
         with display.stage(f"sums, {who}", len(recording)) as show:
             gathered = gather.gather(
                 recording, prefix, groups=options.groups, show=show
             )
-        episodes = gathered.episodes
         with display.stage(f"decoding, {who}", 1.0) as show:
             parts.append(
                 run.of_sums(gathered, prefix, depth, options.permutations, show)
@@ -160,7 +172,6 @@ def analyse(
         with display.stage(f"saliency, {who}", count) as show:
             parts.append(run.of_saliency(recording, network, prefix, show))
     tables = run.joined(parts)
-    tables["decoding"].attrs["episodes"] = episodes
     planned = tables.get("planning_test", pd.DataFrame())
     if len(planned):
         planned = pd.DataFrame(planned[planned["what"] == "command"])
@@ -169,15 +180,19 @@ def analyse(
     return tables
 
 
-def save(out: Path, tables: run.Tables, summary: dict) -> None:
+def save(out: Path, tables: run.Tables, facts: dict) -> None:
     """Write tables as CSV, and how they were made."""
     folder = out / "tables"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # An earlier analysis leaves nothing behind that this one did not compute.
+        for old in folder.glob("*.csv"):
+            if old.stem not in tables:
+                old.unlink()
         for name, table in tables.items():
             text = table.to_csv(index=False, float_format="%.6g")
             write_text_atomically(folder / f"{name}.csv", text)
-        write_text_atomically(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
+        write_text_atomically(out / SUMMARY, json.dumps(facts, indent=1) + "\n")
     except OSError as error:
         raise ConfigError(f"cannot write to {out}: {error.strerror}") from None
 
@@ -189,14 +204,14 @@ def load(out: Path) -> tuple[run.Tables, dict]:
         ConfigError: there is none.
     """
     try:
-        summary = json.loads((out / SUMMARY).read_text())
+        facts = json.loads((out / SUMMARY).read_text())
     except (OSError, ValueError):
         raise ConfigError(f"{out} holds no analysis (no {SUMMARY})") from None
     paths = sorted((out / "tables").glob("*.csv"))
-    return {p.stem: pd.read_csv(p, keep_default_na=True) for p in paths}, summary
+    return {p.stem: pd.read_csv(p, keep_default_na=True) for p in paths}, facts
 
 
 def write_report(out: Path) -> Path:
     """Figures and report from the tables in `out`; the report's path."""
-    tables, summary = load(out)
-    return report.write(out, tables, summary)
+    tables, facts = load(out)
+    return report.write(out, tables, facts)

@@ -66,6 +66,7 @@ class Display:
                 return
             shown = now
             left = clock((now - start) * (total - done) / done)
-            self.say(f"{title}: {count(done)} of {count(total)} · {left} left")
+            far = f"{count(done)} of {count(total)}" if total > 1 else f"{done:.0%}"
+            self.say(f"{title}: {far} · {left} left")
 
         return show

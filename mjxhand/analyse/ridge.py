@@ -90,8 +90,13 @@ def constant(moments: Moments) -> np.ndarray:
     return np.any(variance <= 1e-7 * scale, axis=0)
 
 
-def cross_validate(moments: Moments, penalties=PENALTIES) -> Scores:
+def cross_validate(
+    moments: Moments, penalties=PENALTIES, bases: "Bases | None" = None
+) -> Scores:
     """Errors of ridge regression on left-out groups, for every target at once.
+
+    Args:
+        bases: of the same predictors, to spare their making again for other targets.
 
     Raises:
         ConfigError: fewer than three groups that hold samples.
@@ -102,15 +107,16 @@ def cross_validate(moments: Moments, penalties=PENALTIES) -> Scores:
             f"cross-validation needs at least 3 groups of episodes with samples in each, "
             f"not {int((moments.count >= 2).sum())} of {groups}: record more steps"
         )
+    bases = bases or Bases(moments)
     errors, totals = [], []
     for group in range(groups):
-        inner = (group + 1) % groups
-        keep = np.ones(groups, bool)
-        keep[[group, inner]] = False
-        tried = _errors(_fit(moments, keep), moments, inner, penalties)[0]
+        # Groups choose the penalty for each other in pairs, which share that model.
+        inner = group ^ 1 if group ^ 1 < groups else 0
+        fit = bases.fit(moments, (group, inner))
+        tried = _errors(fit, moments, inner, penalties)[0]
         chosen = np.asarray(penalties)[tried.argmin(0)]
-        keep[inner] = True
-        error, total = _errors(_fit(moments, keep), moments, group, [chosen])
+        fit = bases.fit(moments, (group,))
+        error, total = _errors(fit, moments, group, [chosen])
         errors.append(error[0])
         totals.append(total)
     return Scores(np.stack(errors), np.stack(totals))
@@ -127,18 +133,37 @@ class _Fit:
     along: np.ndarray  # [R, K] covariance of each direction with y
 
 
-def _fit(m: Moments, keep: np.ndarray) -> _Fit:
+class Bases:
+    """Eigenvectors of predictors with groups left out, made when first asked for."""
+
+    def __init__(self, moments: Moments):
+        self._moments = moments
+        self._made: dict[tuple[int, ...], tuple[np.ndarray, ...]] = {}
+
+    def fit(self, m: Moments, left_out: tuple[int, ...]) -> _Fit:
+        """Fit to the targets of `m`, whose predictors are those the bases were made for."""
+        keep = ~np.isin(np.arange(m.groups), left_out)
+        key = tuple(sorted(left_out))
+        if key not in self._made:
+            self._made[key] = _decompose(self._moments, keep)
+        x_mean, basis, values = self._made[key]
+        n = m.count[keep].sum()
+        y_mean = m.y_sum[keep].sum(0) / n
+        cross = m.xy[keep].sum(0) / n - np.outer(x_mean, y_mean)
+        return _Fit(x_mean, y_mean, basis, values, basis.T @ cross)
+
+
+def _decompose(m: Moments, keep: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Mean, eigenvectors over the deviations, and eigenvalues."""
     n = m.count[keep].sum()
-    x_mean, y_mean = m.x_sum[keep].sum(0) / n, m.y_sum[keep].sum(0) / n
+    x_mean = m.x_sum[keep].sum(0) / n
     cov = m.xx[keep].sum(0) / n - np.outer(x_mean, x_mean)
-    cross = m.xy[keep].sum(0) / n - np.outer(x_mean, y_mean)
     variance = np.diag(cov).clip(0)
     alive = variance > _DEAD * max(variance.max(initial=0.0), 1e-30)
     scale = np.zeros_like(variance)
     scale[alive] = 1.0 / np.sqrt(variance[alive])
     values, vectors = np.linalg.eigh(cov * scale[:, None] * scale)
-    basis = scale[:, None] * vectors
-    return _Fit(x_mean, y_mean, basis, values.clip(0), basis.T @ cross)
+    return x_mean, scale[:, None] * vectors, values.clip(0)
 
 
 def _errors(fit: _Fit, m: Moments, group: int, penalties):
