@@ -18,6 +18,7 @@ from mjxhand import env as env_module
 from mjxhand.config import ConfigError
 from mjxhand.env import Env, State
 from mjxhand.rollout import where
+from mjxhand.tasks import TASKS
 
 try:
     import gymnasium
@@ -167,7 +168,7 @@ def _host(tree: Any) -> Any:
     return jax.tree.map(np.array, tree)
 
 
-for _task in ("reorient",):
+for _task in TASKS:
     gymnasium.register(
         id=f"mjxhand/{_task.capitalize()}-v0",
         entry_point="mjxhand.gym:make",

@@ -73,7 +73,10 @@ class Player:
             weights = (self.policy.params, self.policy.stats) if self.policy else ()
             after, memory = self._step(weights, memory, state, began, key, self._params)
             self.data.ctrl[:] = after.target[0]
-            self.data.mocap_quat[0] = state.goal[0]
+            goal = jax.tree.map(lambda x: x[0], jax.device_get(state.goal))
+            quat = self.env.task.show(goal, self.data.qpos, 0.0).quat
+            if quat is not None:
+                self.data.mocap_quat[0] = quat
             for _ in range(self.env.config.physics.substeps):
                 mujoco.mj_step(self.model, self.data)
                 yield int(state.goals[0])

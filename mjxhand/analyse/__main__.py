@@ -1,0 +1,20 @@
+"""`python -m mjxhand.analyse`."""
+
+import sys
+
+from mjxhand.config import ConfigError
+
+try:
+    from mjxhand.analyse.command import main
+except ModuleNotFoundError as error:
+    # The libraries are an extra: say which is missing, in the one line of every error.
+    if (error.name or "").partition(".")[0] not in ("scipy", "pandas", "matplotlib"):
+        raise
+    print(
+        f"error: {ConfigError(f'{error.name} is missing: pip install mjxhand[analysis]')}",
+        file=sys.stderr,
+    )
+    sys.exit(2)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""`python -m mjxhand.analyse RUN --out DIR`: record a policy, analyse it, write the report."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mjxhand import cli
+from mjxhand.analyse import claims, gather, lesion, record, report, run
+from mjxhand.analyse.display import Display
+from mjxhand.analyse.recording import AREA, CONTROL, Recording
+from mjxhand.cli import Dir
+from mjxhand.config import ConfigError, Impl
+from mjxhand.evaluate import Policy, load_policy, make_env, untrained
+from mjxhand.storage import write_text_atomically
+
+PROG = "python -m mjxhand.analyse"
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class AnalyseOptions:
+    """Record a trained policy and analyse what its areas encode."""
+
+    dir: Dir
+    """Folder of the run."""
+    out: str = ""
+    """Folder for the recording, tables, figures and report; by default DIR/analysis."""
+    steps: int = 200_000
+    """Control steps to record, over all environments."""
+    envs: int = 128
+    """Environments that are recorded at once."""
+    seed: int = 0
+    """Seed of start states, goals and sampled actions."""
+    impl: Impl | None = None
+    """Physics back end; by default the run's own."""
+    step: int | None = None
+    """Update whose checkpoint to load; by default the newest whole one."""
+    groups: int = 10
+    """Groups of episodes: folds of the cross-validation and blocks of the intervals."""
+    permutations: int = 20
+    """Permutations of episodes that chance is taken from."""
+    control: bool = True
+    """Whether an untrained network is shown the same senses, for comparison."""
+    lesion_episodes: int = 64
+    """Episodes per lesion; 0: no lesions."""
+    record_only: bool = False
+    """Stop after recording."""
+    report_only: bool = False
+    """Draw the figures and the report again from the tables."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+def parse(argv: Sequence[str]) -> AnalyseOptions:
+    """Options of the command.
+
+    Raises:
+        ConfigError: one line: what was wrong, what to do.
+    """
+    options = cli.parse_dir(AnalyseOptions, argv, PROG)
+    for name, least in (("steps", 1), ("envs", 1), ("groups", 3), ("permutations", 0)):
+        value = getattr(options, name)
+        if value < least:
+            raise ConfigError(f"--{name} is {value}: give at least {least}")
+    if options.lesion_episodes < 0 or options.lesion_episodes == 1:
+        raise ConfigError(
+            f"--lesion-episodes is {options.lesion_episodes}: give at least 2, or 0 for none"
+        )
+    if options.record_only and options.report_only:
+        raise ConfigError("--record-only and --report-only exclude each other")
+    return options
+
+
+@cli.main_guard
+def main(argv: list[str] | None = None) -> int:
+    """Command line of `python -m mjxhand.analyse`."""
+    options = parse(sys.argv[1:] if argv is None else argv)
+    out = Path(options.out or Path(options.dir) / "analysis")
+    display = Display(quiet=options.quiet)
+    if options.report_only:
+        display.say(f"report: {write_report(out)}")
+        return 0
+    policy = load_policy(options.dir, options.step)
+    env = make_env(policy.config, impl=options.impl)
+    display.say(f"{env.label}, update {policy.update}, {env.physics.impl} physics")
+    settings = record.plan(
+        policy,
+        env,
+        steps=options.steps,
+        envs=options.envs,
+        seed=options.seed,
+        control=options.control,
+    )
+    total = settings.shards * settings.envs * settings.length
+    with display.stage("recording", total) as show:
+        recording = record.record(policy, env, out / "recording", settings, show)
+    if options.record_only:
+        return 0
+    tables = analyse(recording, policy, options, display)
+    # Saved before the lesions, which play anew: what was computed is not lost with them.
+    save(out, tables, summary(recording, policy, env.label, options, display))
+    if options.lesion_episodes:
+        with display.stage("lesions", 1.0) as show:
+            tables["lesions"] = lesion.measure(
+                policy,
+                env,
+                lesion.possible(policy.agent),
+                episodes=options.lesion_episodes,
+                seed=options.seed,
+                untrained=untrained(policy),
+                show=show,
+            )
+        save(out, tables, summary(recording, policy, env.label, options, display))
+    display.say(f"report: {write_report(out)}")
+    return 0
+
+
+def summary(
+    recording: Recording,
+    policy: Policy,
+    label: str,
+    options: AnalyseOptions,
+    display: Display,
+) -> dict:
+    """How an analysis was made, JSON-ready."""
+    return {
+        "task": label,
+        "run": str(options.dir),
+        "update": policy.update,
+        "network": asdict(policy.config.network),
+        "impl": recording.settings.impl,
+        "samples": recording.samples,
+        "episodes": len(np.unique(gather.episodes_of(recording))),
+        "step_seconds": recording.step_seconds,
+        "control": options.control,
+        "groups": options.groups,
+        "permutations": options.permutations,
+        "seconds": {k: round(v, 1) for k, v in display.seconds.items()},
+    }
+
+
+def analyse(
+    recording: Recording, policy: Policy, options: AnalyseOptions, display: Display
+) -> run.Tables:
+    """Every analysis but lesions, of the policy and of its control."""
+    depth = run.depths(policy)
+    networks = [(AREA, policy)]
+    if recording.settings.control:
+        networks.append((CONTROL, record.control_of(policy)))
+    parts = []
+    for prefix, network in networks:
+        who = run.POLICY[prefix]
+        with display.stage(f"sums, {who}", len(recording)) as show:
+            gathered = gather.gather(
+                recording, prefix, groups=options.groups, show=show
+            )
+        with display.stage(f"decoding, {who}", 1.0) as show:
+            parts.append(
+                run.of_sums(gathered, prefix, depth, options.permutations, show)
+            )
+        del gathered
+        with display.stage(f"time scales, {who}", len(recording)) as show:
+            parts.append(run.of_sequences(recording, prefix, depth, show))
+        with display.stage(f"fixed points, {who}", 1.0):
+            parts.append(run.of_dynamics(recording, network, prefix))
+        count = len(recording.of_kind(prefix)) + 1
+        with display.stage(f"saliency, {who}", count) as show:
+            parts.append(run.of_saliency(recording, network, prefix, show))
+    tables = run.joined(parts)
+    planned = tables.get("planning_test", pd.DataFrame())
+    if len(planned):
+        planned = pd.DataFrame(planned[planned["what"] == "command"])
+    tables["claims"] = claims.table(tables["decoding"], planned, tables["selectivity"])
+    tables["showcase"] = claims.figures(tables["decoding"])
+    return tables
+
+
+def save(out: Path, tables: run.Tables, facts: dict) -> None:
+    """Write tables as CSV, and how they were made."""
+    folder = out / "tables"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # An earlier analysis leaves nothing behind that this one did not compute.
+        for old in folder.glob("*.csv"):
+            if old.stem not in tables:
+                old.unlink()
+        for name, table in tables.items():
+            text = table.to_csv(index=False, float_format="%.6g")
+            write_text_atomically(folder / f"{name}.csv", text)
+        write_text_atomically(out / SUMMARY, json.dumps(facts, indent=1) + "\n")
+    except OSError as error:
+        raise ConfigError(f"cannot write to {out}: {error.strerror}") from None
+
+
+def load(out: Path) -> tuple[run.Tables, dict]:
+    """What `save` wrote.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        facts = json.loads((out / SUMMARY).read_text())
+    except (OSError, ValueError):
+        raise ConfigError(f"{out} holds no analysis (no {SUMMARY})") from None
+    paths = sorted((out / "tables").glob("*.csv"))
+    return {p.stem: pd.read_csv(p, keep_default_na=True) for p in paths}, facts
+
+
+def write_report(out: Path) -> Path:
+    """Figures and report from the tables in `out`; the report's path."""
+    tables, facts = load(out)
+    return report.write(out, tables, facts)

@@ -1,0 +1,254 @@
+"""Decoding: how much of a quantity can be read from an area's activity.
+
+Cross-validated ridge regression, with whole episodes left out, and for comparison a nonlinear
+one: ridge regression on random Fourier features, which approximates a kernel machine with a
+Gaussian kernel (Rahimi & Recht 2007, NIPS 20). Chance comes from permuted episodes: the targets
+of whole episodes, in another order, keep their own time course and lose the activity's.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+
+from mjxhand.analyse import moments as moments_module
+from mjxhand.analyse import ridge
+from mjxhand.analyse.gather import PAST, PRESENT, PROFILE, Gathering, Window
+from mjxhand.analyse.moments import GROUPS, Moments
+from mjxhand.analyse.targets import component_names
+from mjxhand.config import ConfigError
+
+PERMUTATIONS = 20
+FEATURES = 300
+"""Random Fourier features of the nonlinear control."""
+CURVED = (PRESENT, PAST, "0.8 s", "success 0.8 s")
+"""Windows that have a nonlinear control."""
+COMPONENTS = 40
+"""Principal components of the activity that the nonlinear control sees."""
+
+
+def decode(
+    x: np.ndarray,
+    y: np.ndarray,
+    episode: np.ndarray,
+    *,
+    groups: int = GROUPS,
+    nonlinear: bool = False,
+    seed: int = 0,
+) -> tuple[ridge.Estimate, np.ndarray]:
+    """Decode targets from activity, for use on arrays.
+
+    Args:
+        x: activity `[n, U]`.
+        y: targets `[n, K]`.
+        episode: id of each sample's episode, int `[n]`.
+        nonlinear: use random Fourier features as well.
+
+    Returns:
+        Mean R² over the targets that vary, with its 95 % interval; R² of each `[K]`, NaN for
+        a constant one.
+
+    Raises:
+        ConfigError: too few episodes, no target that varies, or arrays that do not fit.
+    """
+    if not (len(x) == len(y) == len(episode)):
+        raise ConfigError(
+            f"x, y and episode have {len(x)}, {len(y)} and {len(episode)} samples"
+        )
+    if nonlinear:
+        x = fourier_features(x, seed=seed)
+    found = moments_module.of(x, y, moments_module.group_of(episode, groups), groups)
+    varies = ~ridge.constant(found)
+    if not varies.any():
+        raise ConfigError("no target varies in every group of episodes")
+    scores = ridge.cross_validate(found.targets(varies))
+    r2 = np.full(y.shape[1], np.nan)
+    r2[varies] = scores.r2()
+    return ridge.interval(scores), r2
+
+
+def fourier_features(
+    x: np.ndarray, features: int = FEATURES, components: int = COMPONENTS, seed: int = 0
+) -> np.ndarray:
+    """Leading principal components of x and random Fourier features of them, `[n, ...]`.
+
+    z = √2 cos(ω·x/s + b) with ω normal, b uniform and s the median distance between samples,
+    of components scaled to unit variance over the leading one's.
+    """
+    rng = np.random.default_rng(seed)
+    centred = x - x.mean(0)
+    values, vectors = np.linalg.eigh(
+        np.cov(centred, rowvar=False).reshape(x.shape[1], -1)
+    )
+    lead = vectors[:, ::-1][:, :components]
+    low = (centred @ lead / np.sqrt(max(values[-1], 1e-12))).astype(np.float32)
+    some = low[rng.integers(len(low), size=(2, 2000))]
+    scale = np.median(np.linalg.norm(some[0] - some[1], axis=1)) or 1.0
+    omega = rng.normal(size=(low.shape[1], features)) / scale
+    phase = rng.uniform(0, 2 * np.pi, features)
+    waves = np.sqrt(2) * np.cos(low @ omega.astype(np.float32) + phase)
+    return np.concatenate([low, waves.astype(np.float32)], axis=1)
+
+
+def permuted(
+    y: np.ndarray, episode: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Targets with whole episodes in another order.
+
+    Args:
+        y: `[n, K]`, ordered by episode and time.
+        episode: int `[n]`, each id in one run.
+    """
+    starts = np.flatnonzero(np.r_[True, episode[1:] != episode[:-1]])
+    runs = np.split(np.arange(len(episode)), starts[1:])
+    return y[np.concatenate([runs[i] for i in rng.permutation(len(runs))])]
+
+
+def chance(
+    x: np.ndarray,
+    y: np.ndarray,
+    episode: np.ndarray,
+    group: np.ndarray,
+    groups: int,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> np.ndarray:
+    """R² of decoding permuted targets, `[P, K]`.
+
+    Many permutations are the targets of one regression: their predictors' sums are the same.
+    """
+    rng = np.random.default_rng(seed)
+    # So many at once that their targets stay small beside the activity.
+    at_once = max(1, 1000 // y.shape[1])
+    found, bases = [], None
+    for start in range(0, permutations, at_once):
+        count = min(at_once, permutations - start)
+        mixed = np.concatenate(
+            [permuted(y, episode, rng) for _ in range(count)], axis=1
+        )
+        sums = moments_module.of(x, mixed, group, groups)
+        bases = bases or ridge.Bases(sums)
+        scores = ridge.cross_validate(sums, bases=bases)
+        found.append(scores.r2().reshape(count, y.shape[1]))
+    return np.concatenate(found)
+
+
+def table(
+    gathering: Gathering,
+    *,
+    windows: Iterable[str] | None = None,
+    permutations: int = PERMUTATIONS,
+    nonlinear: bool = True,
+    seed: int = 0,
+    show: Callable[[float], None] = lambda done: None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Decoding of every target from every source.
+
+    Returns:
+        By target: `source, window, seconds, target, r2, low, high` (95 %), `chance` and
+        `chance_high` (mean and 95 % quantile over permutations), `p`, `nonlinear`, and
+        `linear_same` (linear, on the nonlinear one's samples; both in the windows `CURVED`),
+        `components`, `left_out`
+        (constant components, by name), `samples`. By component: `r2` of each.
+    """
+    rows, parts = [], []
+    # The profile's leads are `planning`'s: the same targets on fewer samples.
+    names = list(windows or (n for n in gathering.windows if n != PROFILE))
+    done, total = 0, len(names) * len(_sources(gathering))
+    for name in names:
+        window = gathering.windows[name]
+        for source in _sources(gathering):
+            more, each = _row(gathering, window, source, permutations, nonlinear, seed)
+            rows += more
+            parts += each
+            done += 1
+            show(done / total)
+    return pd.DataFrame(rows), pd.DataFrame(parts)
+
+
+def _sources(gathering: Gathering) -> tuple[str, ...]:
+    return (*gathering.areas, *gathering.senses, "action")
+
+
+def usable(found: Moments) -> bool:
+    """Whether every group holds samples enough to be predicted."""
+    return bool((found.count >= 2).all())
+
+
+def _row(
+    gathering: Gathering, window: Window, source: str, permutations, nonlinear, seed
+):
+    found = window.sums.moments(source)
+    if not usable(found):
+        return [], []
+    varies = ~ridge.constant(found)
+    scores = ridge.cross_validate(found.targets(varies))
+    column = np.cumsum(varies) - 1  # of a target in `scores`
+    null, curved, straight = _controls(
+        gathering, window, source, varies, permutations, nonlinear, seed
+    )
+    rows, parts = [], []
+    for target, at in window.slices.items():
+        size = at.stop - at.start
+        labels = component_names(target, size)
+        inside = [i for i in range(at.start, at.stop) if varies[i]]
+        left_out = [
+            labels[i - at.start] for i in range(at.start, at.stop) if not varies[i]
+        ]
+        if not inside:
+            continue
+        index = column[inside]
+        estimate = ridge.interval(scores, index)
+        levels = np.nanmean(null[:, index], axis=1) if len(null) else np.array([])
+        rows.append(
+            {
+                "source": source,
+                "window": window.name,
+                "seconds": window.seconds,
+                "target": target,
+                "r2": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+                "chance": levels.mean() if len(levels) else np.nan,
+                "chance_high": np.quantile(levels, 0.95) if len(levels) else np.nan,
+                "p": (1 + (levels >= estimate.value).sum()) / (1 + len(levels))
+                if len(levels)
+                else np.nan,
+                "nonlinear": np.nanmean(curved[index]) if len(curved) else np.nan,
+                "linear_same": np.nanmean(straight[index]) if len(straight) else np.nan,
+                "components": len(inside),
+                "left_out": ", ".join(left_out),
+                "samples": found.samples,
+            }
+        )
+        parts += [
+            {"source": source, "window": window.name, "component": labels[i - at.start],
+             "r2": scores.r2()[column[i]]}
+            for i in inside
+        ]  # fmt: skip
+    return rows, parts
+
+
+def _controls(gathering, window, source, varies, permutations, nonlinear, seed):
+    """Chance `[P, K']`, nonlinear `[K']` and linear `[K']` R² on the kept sample."""
+    kept = gathering.kept
+    valid = kept.valid[window.name]
+    empty = np.array([])
+    counts = np.bincount(kept.group[valid], minlength=gathering.groups)
+    if counts.min() < 20:
+        return empty, empty, empty
+    x, y = kept.sources[source][valid], kept.y[window.name][valid][:, varies]
+    episode, group = kept.episode[valid], kept.group[valid]
+    null = empty
+    if permutations:
+        # Half as many groups: it costs half, and chance is chance.
+        fewer = max(3, gathering.groups // 2)
+        null = chance(x, y, episode, group % fewer, fewer, permutations, seed)
+    if not nonlinear or window.name not in CURVED:
+        return null, empty, empty
+
+    def r2(z):
+        found = moments_module.of(z, y, group, gathering.groups)
+        return ridge.cross_validate(found).r2()
+
+    return null, r2(fourier_features(x, seed=seed)), r2(x)

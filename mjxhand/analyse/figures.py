@@ -1,0 +1,208 @@
+"""Figures of what was read: decoding, planning, saliency, claims' numbers. From tables alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mjxhand.analyse import style
+
+Tables = dict[str, pd.DataFrame]
+PRESENT = (
+    "reward", "reward to come", "goal", "remaining rotation", "distance to goal",
+    "cube position", "cube orientation", "cube velocity", "fingertips", "touch",
+    "proprioception", "action", "command",
+)  # fmt: skip
+POLICIES = ("trained", "untrained")
+
+
+def order(table: pd.DataFrame) -> list[str]:
+    """Areas of a table by depth, then senses."""
+    first = table.drop_duplicates("area").sort_values("depth", kind="stable")
+    areas = first[first["depth"] > 0]["area"]
+    return [*areas, *first[first["depth"] == 0]["area"]]
+
+
+def decoding(tables: Tables, folder: Path) -> None:
+    """What every area tells of the present, trained and untrained."""
+    table = tables["decoding"]
+    now = pd.DataFrame(
+        table[table["window"].isin(("present", "past", "success 0.8 s"))]
+    )
+    columns = [c for c in (*PRESENT, "success soon") if c in set(now["target"])]
+    rows = order(table)
+    with style.figure(folder / "decoding", 2, 1, 6.2, sharex=True) as axes:
+        for (axis,), policy in zip(axes, POLICIES, strict=True):
+            grid = _grid(now, policy, rows, columns)
+            image = style.heatmap(axis, grid.clip(-0.09, 1), rows, columns)
+            axis.set_title(policy)
+        bar = axes[0][0].figure.colorbar(image, ax=axes[:, 0], shrink=0.4, pad=0.01)
+        bar.set_label("cross-validated R²")
+
+
+def _grid(
+    table: pd.DataFrame, policy: str, rows: Sequence[str], columns: Sequence[str]
+):
+    # Senses and actions are the same for both networks: they have no policy of their own.
+    own = table[table["policy"].isin((policy, "both"))]
+    grid = own.pivot_table(index="area", columns="target", values="r2")
+    return grid.reindex(index=rows, columns=columns).to_numpy()
+
+
+def nonlinear(tables: Tables, folder: Path) -> None:
+    """What a nonlinear decoder finds beyond a linear one."""
+    table = tables["decoding"]
+    now = table[(table["window"] == "present") & (table["policy"] == "trained")]
+    with style.figure(folder / "nonlinear", 1, 1, 3.0) as axes:
+        axis = axes[0][0]
+        areas = [a for a in order(table) if a in set(now["area"])]
+        targets = [t for t in PRESENT if t in set(now["target"])]
+        for index, area in enumerate(areas):
+            rows = now[now["area"] == area].set_index("target").reindex(targets)
+            gain = rows["nonlinear"] - rows["linear_same"]
+            shift = 0.7 * (index - (len(areas) - 1) / 2) / len(areas)
+            axis.scatter(
+                np.arange(len(targets)) + shift, gain, s=14,
+                color=style.colour(area, index), label=area,
+            )  # fmt: skip
+        axis.axhline(0, color=style.SOFT, lw=0.7)
+        axis.set_xticks(range(len(targets)), targets, rotation=30, ha="right")
+        axis.set_ylabel("nonlinear minus linear R²\n(same samples)")
+        axis.legend(ncol=5, loc="lower left", bbox_to_anchor=(0, 1.0))
+
+
+def future(tables: Tables, folder: Path) -> None:
+    """Decoding of what comes, over the lead time."""
+    table = tables["decoding"]
+    targets = ("future turn", "future rotation", "future command", "success soon")
+    areas = [a for a in order(table) if a in ("PMC", "M1", "LPFC", "IPL", "SSC")]
+    areas = areas or [a for a in order(table) if a in set(table["area"])][:4]
+    with style.figure(folder / "future", 1, 4, 2.8) as axes:
+        for axis, target in zip(axes[0], targets, strict=True):
+            rows = table[table["target"] == target]
+            for index, area in enumerate([*areas, "present action"]):
+                for policy, line in (
+                    ("trained", "-"),
+                    ("untrained", ":"),
+                    ("both", "--"),
+                ):
+                    one = rows[(rows["area"] == area) & (rows["policy"] == policy)]
+                    if not len(one):
+                        continue
+                    one = one.sort_values("seconds")
+                    hue = (
+                        style.SOFT
+                        if area == "present action"
+                        else style.colour(area, index)
+                    )
+                    label = area if policy != "untrained" else None
+                    axis.plot(
+                        one["seconds"],
+                        one["r2"],
+                        line,
+                        color=hue,
+                        marker="o",
+                        label=label,
+                    )
+                    if policy == "trained":
+                        axis.fill_between(
+                            one["seconds"], one["low"], one["high"],
+                            color=hue, alpha=0.15, lw=0,
+                        )  # fmt: skip
+            chance = rows.groupby("seconds")["chance_high"].max()
+            axis.plot(
+                chance.index, chance, color=style.INK, lw=0.6, label="chance, 95 %"
+            )
+            axis.set(title=target, xscale="log", xlabel="lead (s)")
+            ticks = (0.8, 1.6) if target == "success soon" else (0.08, 0.4, 1.6, 4)
+            axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
+            axis.minorticks_off()
+        axes[0][0].set_ylabel("cross-validated R²")
+        handles, labels = axes[0][2].get_legend_handles_labels()
+        axes[0][0].figure.legend(
+            handles, labels, loc="outside lower center", ncol=len(labels),
+            title="solid: trained, dotted: untrained", title_fontsize=7.5,
+        )  # fmt: skip
+
+
+def planning(tables: Tables, folder: Path) -> None:
+    """Lead-time profiles of PMC and M1, and their difference."""
+    if "planning_profile" not in tables:
+        return
+    profile = tables["planning_profile"]
+    pair = [a for a in ("PMC", "M1") if a in set(profile["area"])] or order(profile)[:2]
+    with style.figure(folder / "planning", 1, 3, 2.6) as axes:
+        for axis, policy in zip(axes[0], POLICIES, strict=False):
+            for index, area in enumerate(order(profile)):
+                one = profile[
+                    (profile["area"] == area) & profile["policy"].isin((policy, "both"))
+                ]
+                if not len(one):
+                    continue
+                main = area in pair
+                hue = style.colour(area, index) if main else "#d5d8dd"
+                axis.plot(
+                    one["seconds"], one["r2"], color=hue, lw=1.8 if main else 0.8,
+                    zorder=3 if main else 1, label=area if main else None,
+                )  # fmt: skip
+                if main:
+                    axis.fill_between(
+                        one["seconds"],
+                        one["low"],
+                        one["high"],
+                        color=hue,
+                        alpha=0.2,
+                        lw=0,
+                    )
+            axis.set(
+                title=policy,
+                xlabel="lead (s)",
+                ylabel="R² of the mean command",
+                ylim=(0, 1),
+            )
+            axis.legend(title="grey: other areas, senses", title_fontsize=7)
+        axis = axes[0][2]
+        for policy, hue in zip(POLICIES, (style.INK, style.SOFT), strict=True):
+            wide = profile[profile["policy"] == policy].pivot_table(
+                index="seconds", columns="area", values="r2"
+            )
+            if set(pair) <= set(wide.columns) and len(pair) == 2:
+                axis.plot(
+                    wide.index, wide[pair[0]] - wide[pair[1]], color=hue, label=policy
+                )
+        axis.axhline(0, color=style.SOFT, lw=0.7)
+        axis.set(
+            title=f"{' − '.join(pair)}", xlabel="lead (s)", ylabel="difference of R²"
+        )
+        axis.legend()
+
+
+def saliency(tables: Tables, folder: Path) -> None:
+    """Shares of the senses in what drives each area and the actions."""
+    if "saliency" not in tables:
+        return
+    table = tables["saliency"]
+    with style.figure(folder / "saliency", 1, 3, 2.6, sharey=True) as axes:
+        for axis, (policy, value) in zip(
+            axes[0],
+            (("trained", "share"), ("trained", "per_input"), ("untrained", "share")),
+            strict=True,
+        ):
+            rows = table[table["policy"] == policy]
+            wide = rows.pivot_table(index="source", columns="sense", values=value)
+            wide = wide.reindex(list(dict.fromkeys(rows["source"])))
+            left = np.zeros(len(wide))
+            for index, sense in enumerate(wide.columns):
+                axis.barh(
+                    wide.index, wide[sense], left=left, height=0.75,
+                    color=style.colour(sense, index), label=sense,
+                )  # fmt: skip
+                left += wide[sense].to_numpy()
+            what = "per input" if value == "per_input" else "of the whole"
+            axis.set(
+                title=policy, xlabel=f"share of |attribution|,\n{what}", xlim=(0, 1)
+            )
+        axes[0][0].invert_yaxis()
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        axes[0][0].figure.legend(handles, labels, loc="outside lower center", ncol=4)

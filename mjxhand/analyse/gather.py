@@ -1,0 +1,225 @@
+"""One pass over a recording: the sums that decoding needs, and a sample that fits in memory.
+
+Sums for every window are taken of every area in turn, so that one array of one shard is in
+memory at a time. A sample of whole steps, evenly spread, is kept for what sums cannot give:
+the nonlinear control, permutations and representational similarity.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mjxhand.analyse import targets
+from mjxhand.analyse.moments import GROUPS, Gathered, Joint, group_of
+from mjxhand.analyse.recording import AREA, SENSE, Recording
+
+MAX_WINDOW = 200_000
+"""Samples that a window ahead in time uses at most; neighbours tell nearly the same."""
+MAX_JOINT = 200_000
+"""Samples of the covariance of all areas and senses."""
+MAX_KEPT = 20_000
+"""Samples kept in memory."""
+SUCCESS_SECONDS = (0.8, 1.6)
+PROFILE_SECONDS = (0.0, 0.08, 0.16, 0.24, 0.4, 0.8, 1.2, 1.6)
+"""Leads of the planning profile, all on the same samples."""
+PRESENT, PAST, PROFILE = "present", "past", "profile"
+
+Values = dict[str, np.ndarray]
+
+
+@dataclass
+class Window:
+    """Targets that share their valid samples."""
+
+    name: str
+    seconds: float  # how far ahead, s
+    stride: int = 1  # one step in so many is used
+    sums: Gathered = field(default_factory=Gathered)
+    slices: dict[str, slice] = field(default_factory=dict)  # target → its columns
+
+    def stack(self, values: Values) -> np.ndarray:
+        """Targets `[N, T, k]` side by side, and where each is."""
+        edges = np.cumsum([0, *(v.shape[-1] for v in values.values())])
+        self.slices = {
+            name: slice(int(a), int(b))
+            for name, a, b in zip(values, edges[:-1], edges[1:], strict=True)
+        }
+        return np.concatenate(list(values.values()), axis=-1)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Steps kept in memory, ordered by episode and time; n of them."""
+
+    sources: Values  # array name → [n, U]
+    y: dict[str, np.ndarray]  # window → [n, K]
+    valid: dict[str, np.ndarray]  # window → bool [n]
+    episode: np.ndarray  # int [n]
+    group: np.ndarray  # int [n]
+    extra: Values  # other recorded arrays, [n, ...]
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """What a pass over a recording leaves."""
+
+    windows: dict[str, Window]
+    joint: Joint  # of the areas and senses
+    kept: Kept
+    areas: tuple[str, ...]  # array names, in the order of the recording
+    senses: tuple[str, ...]
+    groups: int
+    episodes: int
+
+
+def episodes_of(recording: Recording) -> np.ndarray:
+    """Episode of every step, int `[shards, N, T]`."""
+    return np.stack([s["episode"] for s in recording.shards(["episode"])])
+
+
+def senses_of(recording: Recording) -> tuple[str, ...]:
+    """Names of the streams that the policy sees."""
+    return tuple(
+        SENSE + name for name in recording.of_kind(SENSE) if name != "privileged"
+    )
+
+
+def gather(
+    recording: Recording,
+    prefix: str = AREA,
+    *,
+    groups: int = GROUPS,
+    seconds: tuple[float, ...] = targets.SECONDS,
+    max_window: int = MAX_WINDOW,
+    max_joint: int = MAX_JOINT,
+    max_kept: int = MAX_KEPT,
+    show: Callable[[float], None] = lambda done: None,
+) -> Gathering:
+    """Go through a recording once.
+
+    Args:
+        prefix: whose areas, `recording.AREA` or `recording.CONTROL`.
+        groups: groups of episodes, G.
+        seconds: lead times of the future's targets, s.
+        show: called with the shards done.
+
+    Raises:
+        ConfigError: too few episodes, or arrays missing.
+    """
+    areas = tuple(prefix + name for name in recording.of_kind(prefix))
+    senses = senses_of(recording)
+    sources = (*areas, *senses, "action")
+    episode = episodes_of(recording)
+    group = group_of(episode, groups)
+    windows = _windows(recording, groups, seconds, max_window)
+    ahead = max(targets.steps_of(w.seconds, recording.step_seconds) for w in windows)
+    joint = Joint({n: recording.sizes[n] for n in (*areas, *senses)}, groups)
+    needed = [n for n in (*targets.NEEDED, "remaining") if n in recording.sizes]
+    stride_joint = -(-recording.samples // max_joint)
+    stride_kept = -(-recording.samples // max_kept)
+    kept = []
+    for shard in range(len(recording)):
+        small = recording.read(shard, needed, ahead)
+        shape = group[shard].shape
+        rows = {}
+        for window in windows:
+            made = _values(window, small, shape[1], recording.step_seconds)
+            y, valid = window.stack(made.values), made.valid
+            used = valid & _every(shape, window.stride)
+            window.sums.targets(y[used], group[shard][used])
+            rows[window.name] = (used, y, valid)
+        keep, both = _every(shape, stride_kept), _every(shape, stride_joint)
+        x_kept, x_joint = {}, {}
+        for name in sources:
+            x = recording.read(shard, [name])[name]
+            for window in windows:
+                window.sums.source(name, x[rows[window.name][0]])
+            x_kept[name] = x[keep]
+            if name in joint.sizes:
+                x_joint[name] = x[both]
+        joint.add(x_joint, group[shard][both])
+        kept.append(_kept(x_kept, rows, small, episode[shard], group[shard], keep))
+        show(shard + 1)
+    return Gathering(
+        {w.name: w for w in windows},
+        joint,
+        _joined(kept),
+        areas,
+        senses,
+        groups,
+        len(np.unique(episode)),
+    )
+
+
+def _windows(recording, groups, seconds, max_window) -> list[Window]:
+    # Most samples of a window are valid or most are not: the stride is for all of them.
+    stride = max(1, -(-recording.samples // max_window))
+    ahead = [Window(f"{s:g} s", s, stride, Gathered(groups)) for s in seconds]
+    soon = [
+        Window(f"success {s:g} s", s, stride, Gathered(groups)) for s in SUCCESS_SECONDS
+    ]
+    profile = Window(PROFILE, PROFILE_SECONDS[-1], stride, Gathered(groups))
+    now = [Window(name, 0.0, 1, Gathered(groups)) for name in (PRESENT, PAST)]
+    return [*now, *ahead, *soon, profile]
+
+
+def _values(window: Window, small: Values, length: int, dt: float) -> targets.Windowed:
+    """A window's targets for the first `length` steps."""
+    if window.name == PRESENT:
+        now = {k: v[:, :length] for k, v in targets.present(small).items()}
+        return targets.Windowed(now, np.ones(small["reward"][:, :length].shape, bool))
+    if window.name == PAST:
+        return targets.past({k: v[:, :length] for k, v in small.items()})
+    steps = targets.steps_of(window.seconds, dt)
+    if window.name.startswith("success"):
+        return targets.success_soon(small, steps, length)
+    if window.name == PROFILE:
+        values, valid = {}, None
+        for lead in PROFILE_SECONDS:
+            ahead = targets.future(small, round(lead / dt), length)
+            values[f"action {lead:g}"] = ahead.values["future action"]
+            values[f"command {lead:g}"] = ahead.values["future command"]
+            valid = ahead.valid
+        assert valid is not None  # of the last lead, the longest
+        return targets.Windowed(values, valid)
+    return targets.future(small, steps, length)
+
+
+def _every(shape: tuple[int, ...], stride: int) -> np.ndarray:
+    """One step in `stride`, at another phase in each environment: bool `[N, T]`."""
+    env, step = np.indices(shape)
+    # 7 is coprime to most strides, so that environments do not march in step.
+    return (step + 7 * env) % stride == 0
+
+
+def _kept(x: Values, rows, small: Values, episode, group, keep) -> Kept:
+    names = ("segment", "remaining")
+    length = keep.shape[1]
+    return Kept(
+        sources=x,
+        y={name: y[keep].astype(np.float32) for name, (_, y, _) in rows.items()},
+        valid={name: valid[keep] for name, (_, _, valid) in rows.items()},
+        episode=episode[keep],
+        group=group[keep],
+        extra={n: small[n][:, :length][keep] for n in names if n in small},
+    )
+
+
+def _joined(parts: list[Kept]) -> Kept:
+    episode = np.concatenate([p.episode for p in parts])
+    # Shards follow each other in time, and each is ordered by environment and time.
+    order = np.argsort(episode, kind="stable")
+
+    def join(pick: Callable[[Kept], Values]) -> Values:
+        names = list(pick(parts[0]))
+        return {n: np.concatenate([pick(p)[n] for p in parts])[order] for n in names}
+
+    return Kept(
+        sources=join(lambda p: p.sources),
+        y=join(lambda p: p.y),
+        valid=join(lambda p: p.valid),
+        episode=episode[order],
+        group=np.concatenate([p.group for p in parts])[order],
+        extra=join(lambda p: p.extra),
+    )

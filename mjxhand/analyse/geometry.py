@@ -1,0 +1,187 @@
+"""Integration: how many dimensions an area's activity has, and which areas are alike.
+
+References: Gao et al. 2017, bioRxiv 214262 (participation ratio); Kornblith et al. 2019,
+arXiv:1905.00414 (linear CKA); Kriegeskorte et al. 2008, Front. Syst. Neurosci. 2 (RSA).
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from mjxhand.analyse.moments import Joint
+from mjxhand.analyse.ridge import jackknife
+from mjxhand.config import ConfigError
+
+RSA_SAMPLES = 1000
+
+
+def participation_ratio(covariance: np.ndarray) -> float:
+    """(Σ λ)² / Σ λ² of a covariance `[U, U]`: 1 for a line, U for a sphere; 0 without variance."""
+    square = float(np.square(covariance).sum())
+    return float(np.trace(covariance)) ** 2 / square if square > 0 else 0.0
+
+
+def components_for(covariance: np.ndarray, share: float = 0.9) -> int:
+    """Fewest principal components that hold `share` of the variance."""
+    values = np.linalg.eigvalsh(covariance)[::-1].clip(0)
+    if not values.sum() > 0:
+        return 0
+    return int(np.searchsorted(np.cumsum(values) / values.sum(), share - 1e-9)) + 1
+
+
+def correlation(covariance: np.ndarray) -> np.ndarray:
+    """Correlation matrix of the units that vary."""
+    variance = np.diag(covariance)
+    alive = variance > 1e-9 * variance.max(initial=1e-30)
+    scale = 1.0 / np.sqrt(variance[alive])
+    return covariance[np.ix_(alive, alive)] * scale[:, None] * scale
+
+
+def dimensions(joint: Joint, names: Iterable[str]) -> pd.DataFrame:
+    """Dimensionality of each variable.
+
+    Returns:
+        `source, units, silent` (units that never vary), `ratio` (participation ratio of the
+        covariance; `low`, `high`), `ratio_standardised` (every unit with the same
+        weight), `components90`.
+    """
+    rows = []
+    for name in names:
+        whole = joint.covariance(name, name)
+        left_out = [
+            participation_ratio(joint.covariance(name, name, g))
+            for g in range(joint.groups)
+        ]
+        estimate = jackknife(participation_ratio(whole), np.array(left_out))
+        even = correlation(whole)
+        rows.append(
+            {
+                "source": name,
+                "units": len(whole),
+                "silent": len(whole) - len(even),
+                "ratio": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+                "ratio_standardised": participation_ratio(even),
+                "components90": components_for(whole),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def cka(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray) -> float:
+    """Linear CKA from covariances: |Cxy|² / (|Cxx| |Cyy|), Frobenius; in [0, 1].
+
+    Blind to rotation and to isotropic scale. Samples must be many more than units.
+    """
+    norm = np.sqrt(np.square(xx).sum() * np.square(yy).sum())
+    return float(np.square(xy).sum() / norm) if norm > 0 else 0.0
+
+
+def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
+    """Linear CKA of two arrays of the same n samples, `[n, U]` and `[n, V]`."""
+    if len(x) != len(y):
+        raise ConfigError(f"x and y have {len(x)} and {len(y)} samples")
+    x, y = x - x.mean(0), y - y.mean(0)
+    return cka(x.T @ x, x.T @ y, y.T @ y)
+
+
+def cka_table(joint: Joint, names: Iterable[str]) -> pd.DataFrame:
+    """Linear CKA of every pair: `a, b, cka, low, high` (95 % over groups of episodes)."""
+    names = list(names)
+
+    def parts(group: int | None) -> dict[tuple[str, str], float]:
+        own = {n: joint.covariance(n, n, group) for n in names}
+        return {
+            (a, b): cka(own[a], joint.covariance(a, b, group), own[b])
+            for i, a in enumerate(names)
+            for b in names[i:]
+        }
+
+    whole = parts(None)
+    left_out = [parts(g) for g in range(joint.groups)]
+    rows = []
+    for (a, b), value in whole.items():
+        estimate = jackknife(value, np.array([p[a, b] for p in left_out]))
+        rows.append(
+            {"a": a, "b": b, "cka": value, "low": estimate.low, "high": estimate.high}
+        )
+    return pd.DataFrame(rows)
+
+
+def dissimilarity(x: np.ndarray) -> np.ndarray:
+    """Representational dissimilarity `[n, n]`: Euclidean distance of standardised activity."""
+    deviation = x.std(0)
+    alive = deviation > 1e-6 * deviation.max(initial=1e-30)
+    z = (x[:, alive] - x[:, alive].mean(0)) / deviation[alive]
+    square = np.square(z).sum(1)
+    return np.sqrt(np.maximum(square[:, None] + square - 2 * z @ z.T, 0.0))
+
+
+def rsa(
+    x: dict[str, np.ndarray],
+    episode: np.ndarray,
+    *,
+    samples: int = RSA_SAMPLES,
+    groups: int = 10,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Spearman correlation of dissimilarities between every pair of sources.
+
+    Pairs of steps of the same episode are left out: they are alike because they are near in
+    time.
+
+    Args:
+        x: source → activity `[n, U]`.
+        episode: int `[n]`.
+        samples: steps drawn.
+
+    Returns:
+        `a, b, rho, low, high`; the interval leaves out groups of episodes.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(episode)
+    drawn = np.sort(rng.choice(n, min(samples, n), replace=False))
+    i, j = np.triu_indices(len(drawn), 1)
+    ids = episode[drawn]
+    apart = ids[i] != ids[j]
+    i, j = i[apart], j[apart]
+    ranks = {
+        name: stats.rankdata(dissimilarity(values[drawn])[i, j]).astype(np.float32)
+        for name, values in x.items()
+    }
+    _, dense = np.unique(ids, return_inverse=True)
+    group = dense % groups
+    keeps = [(group[i] != g) & (group[j] != g) for g in range(groups)]
+    names = list(x)
+    rows = []
+    for at, a in enumerate(names):
+        for b in names[at:]:
+            left_out = np.array([_correlate(ranks[a][k], ranks[b][k]) for k in keeps])
+            estimate = jackknife(_correlate(ranks[a], ranks[b]), left_out)
+            rows.append(
+                {
+                    "a": a,
+                    "b": b,
+                    "rho": estimate.value,
+                    "low": estimate.low,
+                    "high": estimate.high,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _correlate(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(dtype=np.float64), b - b.mean(dtype=np.float64)
+    return float((a @ b) / np.sqrt((a @ a) * (b @ b) + 1e-30))
+
+
+def matrix(table: pd.DataFrame, value: str) -> pd.DataFrame:
+    """A table of pairs (`a, b, value`) as a symmetric matrix, in the table's order."""
+    names = list(dict.fromkeys([*table["a"], *table["b"]]))
+    square = pd.DataFrame(np.nan, index=names, columns=names)
+    for a, b, v in zip(table["a"], table["b"], table[value], strict=True):
+        square.loc[a, b] = square.loc[b, a] = v
+    return square

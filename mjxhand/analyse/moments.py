@@ -1,0 +1,225 @@
+"""Sums over samples from which every linear analysis follows, gathered block by block.
+
+A recording may be larger than memory; its sums are not. They are kept apart for G groups of
+whole episodes, so that leaving groups out (cross-validation, jackknife) costs a subtraction.
+
+Axes: n samples, U predictors, K targets, G groups.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mjxhand.config import ConfigError
+
+GROUPS = 10
+"""Groups of episodes: folds of the cross-validation and blocks of the jackknife."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums of predictors x and targets y by group."""
+
+    count: np.ndarray  # [G]
+    x_sum: np.ndarray  # [G, U]
+    y_sum: np.ndarray  # [G, K]
+    xx: np.ndarray  # [G, U, U]
+    xy: np.ndarray  # [G, U, K]
+    yy: np.ndarray  # [G, K] sums of squares
+
+    @property
+    def groups(self) -> int:
+        """G."""
+        return len(self.count)
+
+    @property
+    def samples(self) -> int:
+        """n, over all groups."""
+        return int(self.count.sum())
+
+    def predictors(self, index) -> "Moments":
+        """The same of some of the predictors."""
+        index = np.arange(self.x_sum.shape[1])[index]
+        return Moments(
+            self.count,
+            self.x_sum[:, index],
+            self.y_sum,
+            self.xx[:, index[:, None], index],
+            self.xy[:, index],
+            self.yy,
+        )
+
+    def targets(self, index) -> "Moments":
+        """The same of some of the targets."""
+        return Moments(
+            self.count,
+            self.x_sum,
+            self.y_sum[:, index],
+            self.xx,
+            self.xy[:, :, index],
+            self.yy[:, index],
+        )
+
+    def project(self, basis: np.ndarray) -> "Moments":
+        """The same with x replaced by x @ basis `[U, P]`."""
+        return Moments(
+            self.count,
+            self.x_sum @ basis,
+            self.y_sum,
+            basis.T @ self.xx @ basis,
+            basis.T @ self.xy,
+            self.yy,
+        )
+
+
+class Gathered:
+    """Adds blocks of samples to `Moments` of several sources with the same targets.
+
+    Values are shifted by the mean of the first block before they are squared, which no
+    variance notices but rounding does.
+
+    Args:
+        groups: G.
+    """
+
+    def __init__(self, groups: int = GROUPS):
+        self.groups = groups
+        self._count = np.zeros(groups)
+        self._shift: dict[str, np.ndarray] = {}
+        self._parts: dict[str, list[np.ndarray]] = {}
+        self._y: list[np.ndarray] = []
+        self._block: tuple = ()
+
+    def targets(self, y: np.ndarray, group: np.ndarray) -> None:
+        """Begin a block of n samples: y `[n, K]`, group int `[n]` in 0 … G-1."""
+        order = np.argsort(group, kind="stable")
+        edges = np.searchsorted(group[order], np.arange(self.groups + 1))
+        slices = [slice(a, b) for a, b in itertools.pairwise(edges)]
+        self._count += np.diff(edges)
+        y = self._shifted("", y)[order]
+        if not self._y:
+            shape = (self.groups, y.shape[1])
+            self._y = [np.zeros(shape), np.zeros(shape)]
+        for g, part in enumerate(slices):
+            self._y[0][g] += y[part].sum(0, dtype=np.float64)
+            self._y[1][g] += np.square(y[part]).sum(0, dtype=np.float64)
+        self._block = (order, slices, y)
+
+    def source(self, name: str, x: np.ndarray) -> None:
+        """Add a source's x `[n, U]` of the block begun last."""
+        order, slices, y = self._block
+        x = self._shifted(name, x)[order]
+        if name not in self._parts:
+            u, k = x.shape[1], y.shape[1]
+            shapes = ((u,), (u, u), (u, k))
+            self._parts[name] = [np.zeros((self.groups, *s)) for s in shapes]
+        sums, xx, xy = self._parts[name]
+        for g, part in enumerate(slices):
+            block = x[part]
+            sums[g] += block.sum(0, dtype=np.float64)
+            xx[g] += block.T @ block
+            xy[g] += block.T @ y[part]
+
+    def moments(self, name: str) -> Moments:
+        """What was gathered of one source."""
+        sums, xx, xy = self._parts[name]
+        return Moments(self._count, sums, self._y[0], xx, xy, self._y[1])
+
+    @property
+    def samples(self) -> int:
+        """Samples added so far."""
+        return int(self._count.sum())
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the sources."""
+        return tuple(self._parts)
+
+    def _shifted(self, name: str, x: np.ndarray) -> np.ndarray:
+        if name not in self._shift and len(x):
+            self._shift[name] = x.mean(0, dtype=np.float64).astype(np.float32)
+        x = x.astype(np.float32, copy=False)
+        return x - self._shift[name] if len(x) else x
+
+
+def of(
+    x: np.ndarray, y: np.ndarray, group: np.ndarray, groups: int = GROUPS
+) -> Moments:
+    """Moments of arrays in memory: x `[n, U]`, y `[n, K]`, group `[n]`."""
+    gathered = Gathered(groups)
+    gathered.targets(y, group)
+    gathered.source("x", x)
+    return gathered.moments("x")
+
+
+def group_of(episode: np.ndarray, groups: int = GROUPS) -> np.ndarray:
+    """Group of each sample from its episode's id: whole episodes, dealt in turn.
+
+    Raises:
+        ConfigError: fewer than two episodes per group.
+    """
+    ids, index = np.unique(episode, return_inverse=True)
+    if len(ids) < 2 * groups:
+        raise ConfigError(
+            f"only {len(ids)} episodes for {groups} groups: record more steps (--steps), "
+            f"or use at most {len(ids) // 2} groups"
+        )
+    return (index % groups).reshape(episode.shape).astype(np.int32)
+
+
+class Joint:
+    """Moments of all named variables together; any of them may predict any other.
+
+    Args:
+        sizes: width of each variable, by name, in order.
+    """
+
+    def __init__(self, sizes: dict[str, int], groups: int = GROUPS):
+        edges = np.cumsum([0, *sizes.values()])
+        self.sizes = dict(sizes)
+        self.slices = {
+            name: slice(int(a), int(b))
+            for name, a, b in zip(sizes, edges[:-1], edges[1:], strict=True)
+        }
+        self.groups = groups
+        self._gathered = Gathered(groups)
+
+    def add(self, values: dict[str, np.ndarray], group: np.ndarray) -> None:
+        """Add n samples: arrays `[n, size]` by name."""
+        z = np.concatenate([values[name] for name in self.sizes], axis=1)
+        self._gathered.targets(z[:, :0], group)
+        self._gathered.source("z", z)
+
+    def index(self, names: Sequence[str]) -> np.ndarray:
+        """Columns of the variables, int `[U]`."""
+        return np.concatenate([np.r_[self.slices[name]] for name in names])
+
+    @property
+    def samples(self) -> int:
+        """n."""
+        return self._gathered.samples
+
+    def moments(self, x: Sequence[str], y: Sequence[str]) -> Moments:
+        """Moments of variables x as predictors of variables y."""
+        whole = self._gathered.moments("z")
+        a, b = self.index(x), self.index(y)
+        return Moments(
+            whole.count,
+            whole.x_sum[:, a],
+            whole.x_sum[:, b],
+            whole.xx[:, a[:, None], a],
+            whole.xx[:, a[:, None], b],
+            np.stack([np.diag(xx)[b] for xx in whole.xx]),
+        )
+
+    def covariance(self, x: str, y: str, leave_out: int | None = None) -> np.ndarray:
+        """Covariance `[U, V]` of two variables, all groups or all but one."""
+        whole = self._gathered.moments("z")
+        keep = np.arange(self.groups) != leave_out
+        a, b = self.slices[x], self.slices[y]
+        n = whole.count[keep].sum()
+        means = whole.x_sum[keep].sum(0) / n
+        product = sum(xx[a, b] for xx in whole.xx[keep])
+        return product / n - np.outer(means[a], means[b])

@@ -1,0 +1,185 @@
+"""Cross-validated ridge regression in closed form, from sums alone.
+
+Every group of episodes is predicted by a model fitted to the others, whose penalty was chosen
+per target on one of the others. Predictors are standardised on the fitted groups; R² does not
+depend on the scale of a target.
+
+References: Hoerl & Kennard 1970, Technometrics 12 (ridge); Efron & Stein 1981, Ann. Stat. 9
+(jackknife).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from mjxhand.analyse.moments import Moments
+from mjxhand.config import ConfigError
+
+PENALTIES = tuple(10.0 ** np.arange(-6, 2))
+"""Ridge penalties tried, in units of a standardised predictor's variance."""
+# A predictor whose variance is below this part of the largest carries rounding only.
+_DEAD = 1e-9
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Squared errors on groups that were left out."""
+
+    error: np.ndarray  # [G, K] of the prediction
+    total: np.ndarray  # [G, K] of the mean of the fitted groups
+
+    def r2(self) -> np.ndarray:
+        """1 - Σ error / Σ total per target `[K]`; below 0: worse than the mean."""
+        return _one_minus(self.error.sum(0), self.total.sum(0))
+
+    def leave_one_out(self) -> np.ndarray:
+        """`r2` without each group in turn, `[G, K]`."""
+        error = self.error.sum(0) - self.error
+        return _one_minus(error, self.total.sum(0) - self.total)
+
+
+def _one_minus(error: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """1 - error / total; NaN where nothing varies."""
+    return 1.0 - error / np.where(total > 0, total, np.nan)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def jackknife(value: float, left_out: np.ndarray) -> Estimate:
+    """95 % interval of a statistic from its values without each of G blocks, `[G]`.
+
+    se² = (G-1)/G Σ (θ_g - mean θ)²,  interval ± t(0.975, G-1) se
+    """
+    g = len(left_out)
+    error = np.sqrt((g - 1) / g * np.square(left_out - left_out.mean()).sum())
+    half = t_quantile(g) * float(error)
+    return Estimate(float(value), float(value) - half, float(value) + half)
+
+
+def t_quantile(groups: int) -> float:
+    """Half width of a 95 % interval over G blocks, in standard errors."""
+    return float(stats.t.ppf(0.975, groups - 1))
+
+
+def interval(scores: Scores, index: Any = slice(None)) -> Estimate:
+    """Mean R² over some of the targets, with its 95 % interval over groups of episodes."""
+    left_out = scores.leave_one_out()[:, index].mean(1)
+    return jackknife(float(scores.r2()[index].mean()), left_out)
+
+
+def difference(a: Scores, b: Scores, index: Any = slice(None)) -> Estimate:
+    """Mean R² of `a` minus that of `b` on the same groups, a paired interval."""
+    left_out = (a.leave_one_out() - b.leave_one_out())[:, index].mean(1)
+    return jackknife(float((a.r2() - b.r2())[index].mean()), left_out)
+
+
+def constant(moments: Moments) -> np.ndarray:
+    """Bool `[K]`: targets that do not vary within some group, so that R² has no meaning."""
+    n = moments.count[:, None]
+    variance = moments.yy / n - np.square(moments.y_sum / n)
+    scale = moments.yy / n + 1e-30
+    return np.any(variance <= 1e-7 * scale, axis=0)
+
+
+def cross_validate(
+    moments: Moments, penalties=PENALTIES, bases: "Bases | None" = None
+) -> Scores:
+    """Errors of ridge regression on left-out groups, for every target at once.
+
+    Args:
+        bases: of the same predictors, to spare their making again for other targets.
+
+    Raises:
+        ConfigError: fewer than three groups that hold samples.
+    """
+    groups = moments.groups
+    if groups < 3 or (moments.count < 2).any():
+        raise ConfigError(
+            f"cross-validation needs at least 3 groups of episodes with samples in each, "
+            f"not {int((moments.count >= 2).sum())} of {groups}: record more steps"
+        )
+    bases = bases or Bases(moments)
+    errors, totals = [], []
+    for group in range(groups):
+        # Groups choose the penalty for each other in pairs, which share that model.
+        inner = group ^ 1 if group ^ 1 < groups else 0
+        fit = bases.fit(moments, (group, inner))
+        tried = _errors(fit, moments, inner, penalties)[0]
+        chosen = np.asarray(penalties)[tried.argmin(0)]
+        fit = bases.fit(moments, (group,))
+        error, total = _errors(fit, moments, group, [chosen])
+        errors.append(error[0])
+        totals.append(total)
+    return Scores(np.stack(errors), np.stack(totals))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Eigenvectors of the standardised predictors' covariance, and what they tell of y."""
+
+    x_mean: np.ndarray  # [U]
+    y_mean: np.ndarray  # [K]
+    basis: np.ndarray  # [U, R] columns: eigenvectors over the deviations
+    values: np.ndarray  # [R] eigenvalues
+    along: np.ndarray  # [R, K] covariance of each direction with y
+
+
+class Bases:
+    """Eigenvectors of predictors with groups left out, made when first asked for."""
+
+    def __init__(self, moments: Moments):
+        self._moments = moments
+        self._made: dict[tuple[int, ...], tuple[np.ndarray, ...]] = {}
+
+    def fit(self, m: Moments, left_out: tuple[int, ...]) -> _Fit:
+        """Fit to the targets of `m`, whose predictors are those the bases were made for."""
+        keep = ~np.isin(np.arange(m.groups), left_out)
+        key = tuple(sorted(left_out))
+        if key not in self._made:
+            self._made[key] = _decompose(self._moments, keep)
+        x_mean, basis, values = self._made[key]
+        n = m.count[keep].sum()
+        y_mean = m.y_sum[keep].sum(0) / n
+        cross = m.xy[keep].sum(0) / n - np.outer(x_mean, y_mean)
+        return _Fit(x_mean, y_mean, basis, values, basis.T @ cross)
+
+
+def _decompose(m: Moments, keep: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Mean, eigenvectors over the deviations, and eigenvalues."""
+    n = m.count[keep].sum()
+    x_mean = m.x_sum[keep].sum(0) / n
+    cov = m.xx[keep].sum(0) / n - np.outer(x_mean, x_mean)
+    variance = np.diag(cov).clip(0)
+    alive = variance > _DEAD * max(variance.max(initial=0.0), 1e-30)
+    scale = np.zeros_like(variance)
+    scale[alive] = 1.0 / np.sqrt(variance[alive])
+    values, vectors = np.linalg.eigh(cov * scale[:, None] * scale)
+    return x_mean, scale[:, None] * vectors, values.clip(0)
+
+
+def _errors(fit: _Fit, m: Moments, group: int, penalties):
+    """Squared errors on one group: per penalty `[P, K]`, and of the mean `[K]`.
+
+    A penalty is a number, or an array `[K]` with one for each target.
+    """
+    n, x, y = m.count[group], m.x_sum[group], m.y_sum[group]
+    xx = m.xx[group] - np.outer(x, fit.x_mean) - np.outer(fit.x_mean, x)
+    xx = fit.basis.T @ (xx + n * np.outer(fit.x_mean, fit.x_mean)) @ fit.basis
+    xy = m.xy[group] - np.outer(fit.x_mean, y) - np.outer(x, fit.y_mean)
+    xy = fit.basis.T @ (xy + n * np.outer(fit.x_mean, fit.y_mean))
+    total = m.yy[group] - 2 * y * fit.y_mean + n * np.square(fit.y_mean)
+    errors = []
+    for penalty in penalties:
+        weights = fit.along / (fit.values[:, None] + penalty)
+        bend = (weights * (xx @ weights)).sum(0)
+        errors.append(total - 2 * (weights * xy).sum(0) + bend)
+    return np.stack(errors), total

@@ -1,0 +1,110 @@
+"""One look for all figures: sizes, colours, labels. Importing it chooses no display."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+# Okabe & Ito's palette, told apart by colour-blind readers.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222")
+TRAINED, CONTROL, INK, SOFT = "#0072b2", "#b4b8bf", "#222222", "#8a8f98"
+SENSES = {
+    "vision": "#0072b2",
+    "proprioception": "#009e73",
+    "touch": "#e69f00",
+    "goal": "#cc79a7",
+}
+AREAS = {
+    "PMC": "#d55e00",
+    "M1": "#0072b2",
+    "LPFC": "#cc79a7",
+    "MCC": "#e69f00",
+    "SSC": "#009e73",
+    "SPL": "#56b4e9",
+    "IPL": "#7f3c8d",
+    "IPS": "#80ba5a",
+}
+WIDTH = 7.0
+"""Width of a figure over two columns of a page, inches."""
+
+_STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.5,
+    "svg.fonttype": "none",  # text stays text
+    "savefig.dpi": 200,
+}
+
+
+def colour(name: str, index: int = 0) -> str:
+    """Colour of an area or sense; by position where it has none of its own."""
+    return AREAS.get(name) or SENSES.get(name) or PALETTE[index % len(PALETTE)]
+
+
+@contextmanager
+def figure(
+    path: Path, rows: int = 1, columns: int = 1, height: float = 2.6, **more
+) -> Iterator:
+    """Axes `[rows][columns]` of a figure that is saved as `path`.png and .svg."""
+    with plt.rc_context(cast(Any, _STYLE)):
+        made, axes = plt.subplots(
+            rows,
+            columns,
+            figsize=(WIDTH, height),
+            squeeze=False,
+            layout="constrained",
+            **more,
+        )
+        yield axes
+        save(made, path)
+        plt.close(made)
+
+
+def save(made: Figure, path: Path) -> None:
+    """Write a figure as PNG and SVG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.savefig(path.with_suffix(".png"))
+    made.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+
+
+def heatmap(
+    axis, values, rows, columns, *, low=0.0, high=1.0, cmap="viridis", digits=2
+):
+    """A matrix as colours with its numbers in it; NaN is left white."""
+    image = axis.imshow(values, vmin=low, vmax=high, cmap=cmap, aspect="auto")
+    axis.set_xticks(range(len(columns)), columns, rotation=40, ha="right")
+    axis.set_yticks(range(len(rows)), rows)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+    small = 6.5 if len(columns) <= 12 else 5.5
+    for i in range(len(rows)):
+        for j in range(len(columns)):
+            value = values[i][j]
+            if value == value:
+                r, g, b, _ = image.cmap(image.norm(value))
+                dark = 0.3 * r + 0.59 * g + 0.11 * b < 0.55
+                text = f"{value:.{digits}f}".replace("-", "−")
+                if text.startswith("0.") and digits:
+                    text = text[1:]
+                axis.text(
+                    j, i, text, ha="center", va="center", fontsize=small,
+                    color="white" if dark else INK,
+                )  # fmt: skip
+    return image

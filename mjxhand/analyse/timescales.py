@@ -1,0 +1,138 @@
+"""Intrinsic time scales: how long an area's activity remembers itself.
+
+Reference: Murray et al. 2014, Nat. Neurosci. 17 (a decaying exponential with an offset, fitted
+to the autocorrelation).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import curve_fit
+
+from mjxhand.analyse.recording import Recording
+
+LAGS = (*range(11), 12, 14, 16, 20, 25, 30, 35, 40, 50)
+"""Lags, control steps."""
+MAX_SAMPLES = 200_000
+
+
+class Autocorrelation:
+    """Autocorrelation of each unit, summed over blocks; never across an episode's end."""
+
+    def __init__(self, lags: tuple[int, ...] = LAGS):
+        self.lags = lags
+        self._sums: list[np.ndarray] = []
+        self._count = np.zeros(len(lags))
+
+    def add(self, x: np.ndarray, episode: np.ndarray) -> None:
+        """Add activity `[N, T, U]` with its episodes, int `[N, T]`."""
+        x = x.astype(np.float32, copy=False)
+        if not self._sums:
+            self._shift = x.mean((0, 1), dtype=np.float64).astype(np.float32)
+            self._sums = [np.zeros((len(self.lags), x.shape[2])) for _ in range(5)]
+        x = x - self._shift
+        for i, lag in enumerate(self.lags):
+            if lag >= x.shape[1]:
+                continue
+            early, late = x[:, : x.shape[1] - lag], x[:, lag:]
+            same = episode[:, : x.shape[1] - lag] == episode[:, lag:]
+            a, b = early[same], late[same]
+            self._count[i] += len(a)
+            for total, value in zip(self._sums, (a, b), strict=False):
+                total[i] += value.sum(0, dtype=np.float64)
+            self._sums[2][i] += np.einsum("nu,nu->u", a, a)
+            self._sums[3][i] += np.einsum("nu,nu->u", b, b)
+            self._sums[4][i] += np.einsum("nu,nu->u", a, b)
+
+    def values(self) -> np.ndarray:
+        """Correlation of activity with itself by lag and unit, `[lags, U]`; NaN if constant.
+
+        Means are those of all episodes, not of each: what differs between
+        episodes is the offset at long lags.
+        """
+        n = np.maximum(self._count, 1)[:, None]
+        a, b, aa, bb, ab = (s / n for s in self._sums)
+        spread = (aa - a * a) * (bb - b * b)
+        alive = spread > 1e-16
+        r = (ab - a * b) / np.sqrt(np.where(alive, spread, np.nan))
+        return np.where(self._count[:, None] > 1, r, np.nan)
+
+
+def time_scale(r: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:
+    """τ (s) and offset B of r = A (exp(-t/τ) + B), fitted from the first lag after 0 on.
+
+    NaN, NaN where nothing can be fitted: no decay within the lags.
+    """
+    use = (seconds > 0) & np.isfinite(r)
+    if use.sum() < 4:
+        return np.nan, np.nan
+
+    def model(t, tau, amplitude, level):
+        return amplitude * np.exp(-t / tau) + level
+
+    longest = float(seconds.max())
+    start = (longest / 5, max(float(r[use][0] - r[use][-1]), 0.1), float(r[use][-1]))
+    bounds = ((1e-3, 0.0, -1.0), (20 * longest, 3.0, 1.0))
+    start = tuple(np.clip(start, *bounds))
+    try:
+        (tau, amplitude, level), _ = curve_fit(
+            model, seconds[use], r[use], p0=start, bounds=bounds, maxfev=2000
+        )
+    except RuntimeError:  # did not converge
+        return np.nan, np.nan
+    # At the upper end of its range τ is not seen within the lags.
+    if amplitude < 1e-3 or tau > 10 * longest:
+        return np.nan, np.nan
+    return float(tau), float(level / amplitude)
+
+
+def of_recording(
+    recording: Recording,
+    names: tuple[str, ...],
+    max_samples: int = MAX_SAMPLES,
+    show: Callable[[float], None] = lambda done: None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Time scales of areas and senses, by array name.
+
+    Returns:
+        By source: `source, tau` (s, of the mean autocorrelation), `offset`, `tau_median`,
+        `tau_low`, `tau_high` (quartiles over units), `units` (with a fit). And the mean
+        autocorrelation: `source, seconds, r`.
+    """
+    size = recording.settings.envs * recording.settings.length
+    shards = min(len(recording), max(1, max_samples // size))
+    sums = {name: Autocorrelation() for name in names}
+    for shard in range(shards):
+        episode = recording.read(shard, ["episode"])["episode"]
+        for name in names:
+            sums[name].add(recording.read(shard, [name])[name], episode)
+        show(shard + 1)
+    seconds = np.array(LAGS) * recording.step_seconds
+    rows, curves = [], []
+    for name in names:
+        r = sums[name].values()
+        alive = np.isfinite(r[0])
+        mean = r[:, alive].mean(1) if alive.any() else np.full(len(LAGS), np.nan)
+        tau, offset = time_scale(mean, seconds)
+        each = np.array(
+            [time_scale(r[:, u], seconds)[0] for u in np.flatnonzero(alive)]
+        )
+        each = each[np.isfinite(each)]
+        quartiles = np.quantile(each, (0.25, 0.5, 0.75)) if len(each) else [np.nan] * 3
+        rows.append(
+            {
+                "source": name,
+                "tau": tau,
+                "offset": offset,
+                "tau_low": quartiles[0],
+                "tau_median": quartiles[1],
+                "tau_high": quartiles[2],
+                "units": len(each),
+            }
+        )
+        curves += [
+            {"source": name, "seconds": s, "r": v}
+            for s, v in zip(seconds, mean, strict=True)
+        ]
+    return pd.DataFrame(rows), pd.DataFrame(curves)

@@ -1,0 +1,274 @@
+"""Decoding on data whose answer is known."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from mjxhand.analyse import decoding, gather, moments, planning, ridge, targets
+from mjxhand.config import ConfigError
+
+RNG = np.random.default_rng
+
+
+def smooth(rng, episodes, length, width, rho=0.9):
+    """AR(1) series `[episodes * length, width]` of variance 1, fresh in each episode."""
+    out = np.zeros((episodes, length, width))
+    out[:, 0] = rng.normal(size=(episodes, width))
+    for t in range(1, length):
+        noise = rng.normal(size=(episodes, width))
+        out[:, t] = rho * out[:, t - 1] + np.sqrt(1 - rho**2) * noise
+    return out.reshape(-1, width).astype(np.float32)
+
+
+def planted(r2, episodes=60, length=100, units=12, seed=0):
+    """Activity, and three targets of which it tells the share `r2`."""
+    rng = RNG(seed)
+    x = smooth(rng, episodes, length, units)
+    signal = x @ rng.normal(size=(units, 3)).astype(np.float32)
+    signal /= signal.std(0)
+    noise = smooth(rng, episodes, length, 3)
+    y = np.sqrt(r2) * signal + np.sqrt(1 - r2) * noise
+    return x, y, np.repeat(np.arange(episodes), length)
+
+
+@pytest.mark.parametrize("r2", [0.2, 0.5, 0.9])
+def test_planted_information_is_found(r2):
+    x, y, episode = planted(r2, episodes=200)
+    estimate, each = decoding.decode(x, y, episode)
+    assert estimate.value == pytest.approx(r2, abs=0.03)
+    assert estimate.low < r2 < estimate.high
+    assert each.shape == (3,)
+
+
+def test_scores_are_those_of_scikit_learn():
+    x, y, episode = planted(0.5)
+    group = moments.group_of(episode)
+    scores = ridge.cross_validate(moments.of(x, y, group), penalties=[0.3])
+    error = np.zeros((10, 3))
+    for g in range(10):
+        train, test = group != g, group == g
+        mean, sd = x[train].mean(0), x[train].std(0)
+        model = Ridge(alpha=0.3 * train.sum()).fit((x[train] - mean) / sd, y[train])
+        error[g] = np.square(y[test] - model.predict((x[test] - mean) / sd)).sum(0)
+    np.testing.assert_allclose(scores.error, error, rtol=1e-3)
+
+
+def test_dead_units_and_scales_change_nothing():
+    x, y, episode = planted(0.5)
+    plain, _ = decoding.decode(x, y, episode)
+    scaled = np.concatenate([1e3 * x + 5, np.zeros((len(x), 4))], axis=1)
+    again, _ = decoding.decode(scaled, 1e-3 * y + 2, episode)
+    assert again.value == pytest.approx(plain.value, abs=1e-3)
+
+
+def test_constant_components_are_left_out():
+    """Scored as perfect, a constant one would pull chance up to 0.5."""
+    rng = RNG(1)
+    x, y, episode = planted(0.5)
+    y = np.c_[rng.normal(size=len(x)), np.full(len(x), 0.25)]
+    estimate, each = decoding.decode(x, y, episode)
+    assert abs(estimate.value) < 0.02
+    assert np.isnan(each[1])
+    with pytest.raises(ConfigError, match="no target varies"):
+        decoding.decode(x, y[:, 1:], episode)
+
+
+def test_slow_signals_that_share_nothing_do_not_decode():
+    """Where a shuffled split finds a lot: neighbours leak, as each episode has its own level."""
+    rng = RNG(2)
+    episode = np.repeat(np.arange(40), 50)
+    x = rng.normal(size=(40, 30))[episode] + 0.05 * rng.normal(size=(2000, 30))
+    y = rng.normal(size=(40, 2))[episode]
+    honest, _ = decoding.decode(x, y, episode, groups=10)
+    shuffled = rng.integers(0, 10, size=2000)
+    leaky = ridge.cross_validate(moments.of(x, y, shuffled)).r2().mean()
+    assert honest.value < 0.05
+    assert leaky > 0.5
+
+
+def test_chance_is_near_zero_and_below_what_is_planted():
+    x, y, episode = planted(0.5)
+    group = moments.group_of(episode)
+    null = decoding.chance(x, y, episode, group, 10, permutations=20)
+    assert null.shape == (20, 3)
+    assert abs(null.mean()) < 0.03
+    assert np.quantile(null, 0.95) < 0.1
+
+
+def gathered(values, lead_of):
+    """A `Gathering` with a planning profile: area → its activity `[n, U]`."""
+    y = np.concatenate([lead_of(lead) for lead in gather.PROFILE_SECONDS] * 2, axis=1)
+    window = gather.Window(gather.PROFILE, 1.6)
+    names = [
+        f"{what} {s:g}"
+        for what in ("action", "command")
+        for s in gather.PROFILE_SECONDS
+    ]
+    width = y.shape[1] // len(names)
+    window.slices = {n: slice(i * width, (i + 1) * width) for i, n in enumerate(names)}
+    episode = np.repeat(np.arange(100), len(y) // 100)
+    window.sums.targets(y, episode % 10)
+    for name, x in values.items():
+        window.sums.source(name, x)
+    empty = gather.Kept({}, {}, {}, episode, episode % 10, {})
+    areas = tuple(n for n in values if n.startswith("area/"))
+    return gather.Gathering(
+        {gather.PROFILE: window}, moments.Joint({}), empty, areas, (), 10, 100
+    )
+
+
+def test_an_area_that_plans_is_told_from_one_that_executes():
+    """Commands are an AR(1); one area holds the present one, one what comes 0.8 s later."""
+    rng = RNG(8)
+    steps = {s: round(s / 0.08) for s in gather.PROFILE_SECONDS}
+    series = smooth(rng, 100, 120, 2, rho=0.8).reshape(100, 120, 2)
+
+    def lead_of(lead):
+        return series[:, steps[lead] : 100 + steps[lead]].reshape(-1, 2)
+
+    noise = 0.3 * rng.normal(size=(10_000, 2))
+    plans = np.c_[lead_of(0.8) + noise, lead_of(0.0) + 2 * noise[::-1]]
+    executes = lead_of(0.0) + noise
+    found = gathered(
+        {"area/PMC": plans, "area/M1": executes, "action": executes}, lead_of
+    )
+    result = planning.compare(found, "area/PMC", "area/M1")
+    assert result.a_leads
+    assert result.now.high < 0
+    assert result.ahead.value == pytest.approx(1 / 1.09 - 0.8**20 / 1.09, abs=0.03)
+    assert not planning.compare(found, "area/M1", "area/PMC").a_leads
+    assert not planning.compare(found, "area/M1", "area/M1").a_leads
+    profile = planning.profile(found).set_index(["source", "seconds"]).r2
+    assert profile["area/M1"].idxmax() == 0.0
+    assert profile["area/PMC"].idxmax() == 0.8
+
+
+def test_permuted_keeps_episodes_whole():
+    episode = np.repeat([3, 5, 9], [2, 3, 4])
+    y = episode[:, None] * 10 + np.arange(9)[:, None]
+    mixed = decoding.permuted(y, episode, RNG(4))
+    assert sorted(mixed[:, 0]) == sorted(y[:, 0])
+    ids = mixed[:, 0] // 10
+    assert (np.diff(ids) != 0).sum() <= 3
+
+
+def test_nonlinear_control_finds_what_ridge_cannot():
+    rng = RNG(5)
+    x = smooth(rng, 60, 100, 4)
+    y = (x[:, :1] ** 2 + x[:, 1:2] * x[:, 2:3]) / 2
+    episode = np.repeat(np.arange(60), 100)
+    linear, _ = decoding.decode(x, y, episode)
+    curved, _ = decoding.decode(x, y, episode, nonlinear=True)
+    assert linear.value < 0.05
+    assert curved.value > 0.7
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    hits = 0
+    for seed in range(40):
+        x, y, episode = planted(0.5, episodes=60, length=30, units=4, seed=seed)
+        estimate, _ = decoding.decode(x, y, episode)
+        hits += estimate.low < 0.5 < estimate.high
+    assert hits >= 33  # 38 are expected
+
+
+def test_blocks_give_the_sums_of_the_whole():
+    x, y, episode = planted(0.5)
+    group = moments.group_of(episode)
+    whole = moments.of(x, y, group)
+    gathered = moments.Gathered()
+    for part in np.array_split(np.arange(len(x)), 7):
+        gathered.targets(y[part], group[part])
+        gathered.source("x", x[part])
+    a, b = ridge.cross_validate(whole), ridge.cross_validate(gathered.moments("x"))
+    np.testing.assert_allclose(a.r2(), b.r2(), atol=1e-4)
+
+
+def test_too_few_episodes_are_refused():
+    x, y, _ = planted(0.5, episodes=5)
+    with pytest.raises(ConfigError, match="only 5 episodes for 10 groups"):
+        decoding.decode(x, y, np.repeat(np.arange(5), 100))
+    with pytest.raises(ConfigError, match="samples"):
+        decoding.decode(x, y[:-1], np.repeat(np.arange(5), 100))
+
+
+def recorded(envs=2, steps=12, segment=None, seed=0):
+    """Arrays as a recording gives them."""
+    rng = RNG(seed)
+    segment = np.zeros((envs, steps), int) if segment is None else np.asarray(segment)
+    change = segment[:, 1:] != segment[:, :-1]
+    success = np.zeros(segment.shape, bool)
+    success[:, :-1] = change
+    quat = rng.normal(size=(*segment.shape, 4))
+    quat /= np.linalg.norm(quat, axis=-1, keepdims=True)
+    return {
+        "segment": segment,
+        "success": success,
+        "ended": np.zeros(segment.shape, bool),
+        "reward": rng.normal(size=segment.shape),
+        "action": rng.normal(size=(*segment.shape, 3)),
+        "command": rng.normal(size=(*segment.shape, 3)),
+        "cube_quat": quat,
+    }
+
+
+def test_no_window_crosses_a_goal():
+    arrays = recorded(1, 10, segment=[[0, 0, 0, 0, 1, 1, 1, 2, 2, 2]])
+    ahead = targets.future(arrays, 2, 8)
+    assert ahead.valid.tolist() == [
+        [True, True, False, False, True, False, False, True]
+    ]
+    np.testing.assert_array_equal(
+        ahead.values["future action"][0, :8], arrays["action"][0, 2:10]
+    )
+    # At the end of a recording there is nothing ahead.
+    assert targets.future(arrays, 2, 10).valid[0, 8:].tolist() == [False, False]
+    past = targets.past(arrays)
+    assert past.valid[0].tolist() == [0, 1, 1, 1, 0, 1, 1, 0, 1, 1]
+    np.testing.assert_array_equal(
+        past.values["reward"][0, 1:, 0], arrays["reward"][0, :-1]
+    )
+
+
+def test_windows_that_cross_goals_would_be_noticed():
+    """A signal that jumps at each goal: decodable ahead only by those that do not cross."""
+    rng = RNG(6)
+    envs, length, lead = 40, 120, 5
+    segment = np.arange(length)[None] // 12 + 100 * np.arange(envs)[:, None]
+    level = rng.normal(size=segment.max() + 1)[segment]
+    arrays = recorded(envs, length, segment=segment)
+    arrays["action"] = np.repeat(level[..., None], 3, axis=-1)
+    x = level[..., None] + 0.1 * rng.normal(size=(*segment.shape, 4))
+    ahead = targets.future(arrays, lead, length)
+    y = ahead.values["future action"][..., :1]
+    episode = np.broadcast_to(np.arange(envs)[:, None], segment.shape)
+
+    def r2(rows):
+        return decoding.decode(x[rows], y[rows], episode[rows])[0].value
+
+    inside = np.broadcast_to(np.arange(length) < length - lead, segment.shape)
+    assert r2(ahead.valid) > 0.95
+    assert r2(inside) < 0.7
+
+
+def test_success_soon():
+    arrays = recorded(1, 8, segment=[[0, 0, 0, 1, 1, 1, 1, 1]])
+    soon = targets.success_soon(arrays, 2, 8)
+    # Step 2 reaches the goal: soon from step 1 on. The goal after it has no known end.
+    assert soon.values["success soon"][0, :, 0].tolist() == [0, 1, 1, 0, 0, 0, 0, 0]
+    assert soon.valid[0].tolist() == [True] * 7 + [False]
+    arrays["ended"][0, 5] = True
+    soon = targets.success_soon(arrays, 3, 8)
+    assert soon.values["success soon"][0, 3:6].sum() == 0
+    assert soon.valid[0, :6].all()
+
+
+def test_rotations_of_targets_are_those_of_the_simulator():
+    from mjxhand import rotations
+
+    q = RNG(7).normal(size=(2, 50, 4)).astype(np.float32)
+    a, b = q / np.linalg.norm(q, axis=-1, keepdims=True)
+    turn = rotations.log(rotations.multiply(b, rotations.conjugate(a)))
+    np.testing.assert_allclose(targets.rotation_vector(a, b), turn, atol=2e-5)
+    x, y = (np.asarray(rotations.rotate(a, np.eye(3)[i])) for i in (0, 1))
+    np.testing.assert_allclose(targets.columns(a), np.c_[x, y], atol=1e-5)

@@ -1,0 +1,265 @@
+"""Time scales, fixed points, lesions, tuning and attribution with known answers."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mjxhand import agent as agent_module
+from mjxhand.analyse import dynamics, lesion, saliency, timescales, tuning
+from mjxhand.analyse.lesion import Lesion
+from mjxhand.config import ConfigError
+from mjxhand.evaluate import Policy
+
+SIZES = {"vision": 7, "proprioception": 6, "touch": 5, "goal": 4, "privileged": 3}
+DT = 0.08
+
+
+def policy_of(smoke, **network):
+    cfg = dataclasses.replace(
+        smoke, network=dataclasses.replace(smoke.network, **network)
+    )
+    agent = agent_module.build(cfg, SIZES, 3)
+    return Policy(cfg, agent, agent.init(jax.random.PRNGKey(0)), agent.init_stats(), 0)
+
+
+def test_time_scale_of_an_autoregressive_process():
+    rng = np.random.default_rng(0)
+    rho = np.exp(-DT / 0.8)
+    x = np.zeros((40, 600, 6))
+    for t in range(1, 600):
+        x[:, t] = rho * x[:, t - 1] + np.sqrt(1 - rho**2) * rng.normal(size=(40, 6))
+    sums = timescales.Autocorrelation()
+    for part in np.split(x[:, 100:], 2):
+        sums.add(part, np.zeros(part.shape[:2], int))
+    seconds = np.array(timescales.LAGS) * DT
+    tau, offset = timescales.time_scale(sums.values().mean(1), seconds)
+    assert tau == pytest.approx(0.8, rel=0.1)
+    assert abs(offset) < 0.05
+
+
+def test_autocorrelation_never_crosses_an_episode():
+    rng = np.random.default_rng(1)
+    level = rng.normal(size=(200, 30))
+    x = np.repeat(level, 2, axis=1)[..., None]  # each episode: two equal steps
+    episode = np.repeat(np.arange(6000).reshape(200, 30), 2, axis=1)
+    right, wrong = (timescales.Autocorrelation((0, 1)) for _ in range(2))
+    right.add(x, episode)
+    wrong.add(x, np.zeros_like(episode))
+    assert right.values()[1, 0] == pytest.approx(1, abs=1e-3)
+    assert wrong.values()[1, 0] < 0.6
+
+
+def test_nothing_is_fitted_where_nothing_decays():
+    seconds = np.array(timescales.LAGS) * DT
+    assert np.isnan(timescales.time_scale(np.full(len(seconds), np.nan), seconds)[0])
+    assert np.isnan(timescales.time_scale(np.ones(len(seconds)), seconds)[0])
+
+
+def test_fixed_points_of_a_hand_built_network():
+    """x' = tanh(2x): fixed at 0 (unstable, slope 2) and at ±0.9575 (stable)."""
+
+    def step(state, drive):
+        return jnp.tanh(2.0 * state + drive)
+
+    starts = np.random.default_rng(2).normal(size=(60, 1))
+    starts[0] = 0.0
+    found = dynamics.fixed_points(step, starts, np.zeros(1))
+    points = np.sort(found.points[:, 0])
+    np.testing.assert_allclose(points, [-0.95750, 0, 0.95750], atol=1e-4)
+    assert found.found == 1
+    assert found.share.sum() == pytest.approx(1)
+    slopes = {
+        round(float(p), 2): j
+        for p, j in zip(found.points[:, 0], found.jacobians, strict=True)
+    }
+    assert slopes[0.0] == pytest.approx(2, abs=1e-3)
+    assert slopes[0.96] == pytest.approx(2 * (1 - 0.9575**2), abs=1e-3)
+    table = dynamics.modes(found, DT)
+    assert table.set_index("point").stable.sum() == 2
+
+
+def test_modes_of_a_turning_map():
+    """A rotation by 0.4 rad with decay 0.9 per step."""
+    c, s = 0.9 * np.cos(0.4), 0.9 * np.sin(0.4)
+    turn = jnp.array([[c, -s], [s, c]])
+    found = dynamics.fixed_points(
+        lambda x, u: turn @ x + u,
+        np.random.default_rng(3).normal(size=(5, 2)),
+        np.ones(2),
+    )
+    assert len(found.points) == 1
+    expected = np.linalg.solve(np.eye(2) - np.asarray(turn), np.ones(2))
+    np.testing.assert_allclose(found.points[0], expected, atol=1e-3)
+    mode = dynamics.modes(found, DT).iloc[0]
+    assert mode.modulus == pytest.approx(0.9, abs=1e-4)
+    assert mode.tau == pytest.approx(-DT / np.log(0.9), rel=1e-3)
+    assert mode.hertz == pytest.approx(0.4 / (2 * np.pi * DT), rel=1e-3)
+
+
+def test_a_map_without_fixed_points_has_none():
+    found = dynamics.fixed_points(lambda x, u: x + 1.0, np.zeros((3, 2)), np.zeros(1))
+    assert found.found == 0
+    assert dynamics.modes(found, DT).empty
+    with pytest.raises(ConfigError, match="finite starts"):
+        dynamics.fixed_points(lambda x, u: x, np.full((2, 2), np.nan), np.zeros(1))
+
+
+@pytest.mark.parametrize(
+    "network", [{"cell": "lstm"}, {"cell": "gru"}, {"name": "baseline", "cell": "rnn"}]
+)
+def test_the_core_is_the_area_of_the_network(smoke, network):
+    policy = policy_of(smoke, **network)
+    core = dynamics.core(policy)
+    rng = np.random.default_rng(4)
+    obs = {n: jnp.asarray(rng.normal(size=(4, 2, s))) for n, s in SIZES.items()}
+    agent = policy.agent
+    began = jnp.zeros((4, 2), bool)
+    _, out = agent.apply(policy.params, agent.initial_carry(2), obs, began)
+    drives = np.stack(
+        [
+            core.drive([np.asarray(out.areas[s][t]) for s in core.sources])
+            for t in range(4)
+        ]
+    )
+    state = dynamics.visited(core, drives)
+    hidden = state[:, -core.units :]
+    np.testing.assert_allclose(hidden, out.areas[core.area][-1], atol=1e-5)
+    with pytest.raises(ConfigError, match="not recurrent"):
+        dynamics.core(policy, "M7")
+
+
+def outputs(policy, obs, steps=3):
+    carry, seen = policy.agent.initial_carry(2), []
+    for _ in range(steps):
+        carry, out = policy.agent.act(
+            policy.params, policy.stats, carry, obs, jnp.zeros(2, bool)
+        )
+        seen.append(out)
+    return seen
+
+
+def observations(seed):
+    rng = np.random.default_rng(seed)
+    return {
+        n: jnp.asarray(rng.normal(size=(2, s)), jnp.float32) for n, s in SIZES.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["fpn", "baseline"])
+@pytest.mark.parametrize("sense", ["vision", "proprioception", "touch", "goal"])
+def test_a_silent_sense_moves_nothing(smoke, name, sense):
+    policy = policy_of(smoke, name=name)
+    one, other = observations(0), observations(0) | {sense: observations(1)[sense]}
+    cut = lesion.lesioned(policy, Lesion("sense", sense))
+    a, b = outputs(cut, one)[-1], outputs(cut, other)[-1]
+    np.testing.assert_array_equal(a.logits, b.logits)
+    a, b = outputs(policy, one)[-1], outputs(policy, other)[-1]
+    assert np.abs(a.logits - b.logits).max() > 0
+    mean = one | {sense: jnp.zeros_like(one[sense])}
+    np.testing.assert_allclose(
+        outputs(cut, one)[-1].logits, outputs(policy, mean)[-1].logits, atol=1e-6
+    )
+
+
+def test_a_sense_that_is_not_normalised_keeps_its_mean(smoke):
+    ppo = dataclasses.replace(smoke.ppo, normalize_obs=False)
+    policy = policy_of(dataclasses.replace(smoke, ppo=ppo))
+    stats = policy.stats
+    mean = {**stats.mean, "goal": jnp.arange(4.0)}
+    policy = dataclasses.replace(policy, stats=stats.replace(mean=mean))
+    cut = lesion.lesioned(policy, Lesion("sense", "goal"))
+    replaced = observations(0) | {"goal": jnp.broadcast_to(jnp.arange(4.0), (2, 4))}
+    np.testing.assert_allclose(
+        outputs(cut, observations(0))[-1].logits,
+        outputs(policy, replaced)[-1].logits,
+        atol=1e-6,
+    )
+
+
+def test_a_silent_area_cuts_what_passes_through_it_alone(smoke):
+    """Only MCC hears of the goal: without it, or without its pathway to LPFC, nothing does."""
+    policy = policy_of(smoke)
+    one, other = observations(0), observations(0) | {"goal": observations(1)["goal"]}
+    for cut in (Lesion("area", "MCC"), Lesion("pathway", "MCC", "LPFC")):
+        part = lesion.lesioned(policy, cut)
+        a, b = outputs(part, one)[-1], outputs(part, other)[-1]
+        np.testing.assert_array_equal(a.logits, b.logits)
+        assert np.abs(a.areas["MCC"] - b.areas["MCC"]).max() > 0
+    # Without M1 nothing commands the hand.
+    silent = lesion.lesioned(policy, Lesion("area", "M1"))
+    np.testing.assert_array_equal(
+        outputs(silent, one)[-1].logits, outputs(silent, other)[-1].logits
+    )
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_without_recurrence_every_step_is_the_first(smoke, cell):
+    policy = policy_of(smoke, cell=cell)
+    cut = lesion.lesioned(policy, Lesion("recurrence"))
+    seen = outputs(cut, observations(0))
+    np.testing.assert_array_equal(seen[0].logits, seen[2].logits)
+    whole = outputs(policy, observations(0))
+    np.testing.assert_allclose(seen[0].logits, whole[0].logits, atol=1e-6)
+    assert np.abs(whole[0].areas["PMC"] - whole[2].areas["PMC"]).max() > 1e-4
+
+
+def test_possible_lesions_name_every_part(smoke):
+    parts = lesion.possible(policy_of(smoke).agent)
+    names = [p.name for p in parts]
+    assert {"PMC", "touch", "recurrence", "LPFC → PMC", "M1 → actions"} <= set(names)
+    assert len(set(names)) == len(names)
+    with pytest.raises(ConfigError, match="no area 'M7'; there are: SSC"):
+        lesion.lesioned(policy_of(smoke), Lesion("area", "M7"))
+
+
+def test_tuning_finds_the_planted_units():
+    rng = np.random.default_rng(5)
+    episode = np.repeat(np.arange(100), 20)
+    label = rng.integers(-1, 6, size=2000)
+    x = rng.normal(size=(2000, 8))
+    x[:, 2] += 2.0 * (label == 4)
+    found = tuning.tuning(x, label, episode, permutations=50).set_index("unit")
+    assert found.tuned[2]
+    assert found.preferred[2] == 4
+    assert found.tuned.sum() == 1
+    # Variance between: p (1-p) 4 with p = 1/6, of that plus 1.
+    between = 4 * (1 / 6) * (5 / 6)
+    assert found.eta2[2] == pytest.approx(between / (1 + between), abs=0.05)
+
+
+def test_turns_have_the_class_of_their_axis():
+    turns = np.array(
+        [[1, 0, 0.2], [0, -1, 0.1], [0, 0.2, 0.5], [0.01, 0, 0], [-2, 1, 1]]
+    )
+    assert tuning.turn_class(turns).tolist() == [0, 3, 4, -1, 1]
+
+
+def test_integrated_gradients_are_complete_and_right_where_known():
+    weights = jnp.array([[1.0, -2.0], [0.5, 3.0]])
+    x, zero = {"a": jnp.array([2.0, 1.0])}, {"a": jnp.zeros(2)}
+    linear = saliency.integrated_gradients(lambda v: weights @ v["a"], x, zero)
+    np.testing.assert_allclose(linear["a"], weights * x["a"], rtol=1e-5)
+    # f = a b: half to each; f(x) - f(0) = 2.
+    product = saliency.integrated_gradients(lambda v: jnp.prod(v["a"])[None], x, zero)
+    np.testing.assert_allclose(product["a"], [[1.0, 1.0]], rtol=1e-5)
+
+
+def test_attribution_of_a_network_is_complete_and_sees_its_wiring(smoke):
+    policy = policy_of(smoke)
+    rng = np.random.default_rng(6)
+    senses = {
+        n: rng.normal(size=(2, 3, s)).astype(np.float32)
+        for n, s in SIZES.items()
+        if n != "privileged"
+    }
+    grads, error = saliency.attribute(policy, senses, "MCC")
+    assert error < 0.05
+    assert np.abs(grads["goal"]).sum() > 0
+    assert np.abs(grads["touch"]).sum() == 0
+    # MCC has no memory: only the last step counts.
+    assert np.abs(grads["goal"][:, :, :-1]).sum() == 0
+    grads, _ = saliency.attribute(policy, senses, "PMC")
+    assert np.abs(grads["goal"][:, :, :-1]).sum() > 0

@@ -1,0 +1,127 @@
+"""Dimensionality, similarity, selectivity on data whose answer is known."""
+
+import numpy as np
+import pytest
+
+from mjxhand.analyse import geometry, selectivity
+from mjxhand.analyse.gather import Kept
+from mjxhand.analyse.moments import Joint
+from mjxhand.config import ConfigError
+
+N, EPISODES = 4000, 40
+EPISODE = np.repeat(np.arange(EPISODES), N // EPISODES)
+SENSES = ("sense/a", "sense/b")
+
+
+def rotation(rng, size):
+    return np.linalg.qr(rng.normal(size=(size, size)))[0]
+
+
+def joint_of(values):
+    joint = Joint({n: v.shape[1] for n, v in values.items()})
+    for part in np.array_split(np.arange(N), 3):
+        joint.add({n: v[part] for n, v in values.items()}, EPISODE[part] % 10)
+    return joint
+
+
+@pytest.mark.parametrize("dimensions", [1, 3, 8])
+def test_participation_ratio_of_a_known_dimension(dimensions):
+    rng = np.random.default_rng(0)
+    latent = rng.normal(size=(N, dimensions))
+    x = latent @ rotation(rng, 20)[:dimensions]
+    joint = joint_of({"x": x.astype(np.float32)})
+    row = geometry.dimensions(joint, ["x"]).iloc[0]
+    assert row.ratio == pytest.approx(dimensions, rel=0.02)
+    assert row.low <= row.ratio <= row.high
+    assert row.components90 == pytest.approx(0.9 * dimensions, abs=1)
+
+
+def test_silent_units_are_counted():
+    x = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
+    x[:, 3] = 0
+    row = geometry.dimensions(joint_of({"x": x}), ["x"]).iloc[0]
+    assert (row.units, row.silent) == (5, 1)
+    assert row.ratio_standardised == pytest.approx(4, rel=0.02)
+
+
+def test_cka_is_one_under_rotation_and_scale_only():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(N, 6)) * [3, 2, 1, 1, 0.5, 0.1]
+    assert geometry.linear_cka(x, 5 * x @ rotation(rng, 6) + 3) == pytest.approx(1)
+    assert geometry.linear_cka(x, x * [0.1, 1, 1, 1, 1, 9]) < 0.6
+    assert geometry.linear_cka(x, rng.normal(size=(N, 6))) < 0.01
+    with pytest.raises(ConfigError, match="samples"):
+        geometry.linear_cka(x, x[1:])
+
+
+def test_cka_from_sums_is_that_of_the_arrays():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(N, 6)).astype(np.float32)
+    y = (x @ rng.normal(size=(6, 4)) + rng.normal(size=(N, 4))).astype(np.float32)
+    table = geometry.cka_table(joint_of({"x": x, "y": y}), ["x", "y"])
+    value = geometry.matrix(table, "cka").loc["x", "y"]
+    assert value == pytest.approx(geometry.linear_cka(x, y), abs=1e-5)
+    row = table[(table.a == "x") & (table.b == "y")].iloc[0]
+    assert row.low < value < row.high
+
+
+def test_rsa_of_like_and_unlike():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(N, 5))
+    sources = {"x": x, "turned": x @ rotation(rng, 5), "other": rng.normal(size=(N, 5))}
+    rho = geometry.matrix(geometry.rsa(sources, EPISODE, samples=400), "rho")
+    assert rho.loc["x", "x"] == pytest.approx(1)
+    assert rho.loc["x", "turned"] > 0.95
+    assert abs(rho.loc["x", "other"]) < 0.05
+
+
+def test_rsa_leaves_out_pairs_of_one_episode():
+    """Two sources that share nothing but the slowness of episodes would look alike."""
+    rng = np.random.default_rng(4)
+    few = EPISODE % 4
+    slow = {
+        n: rng.normal(size=(4, 5))[few] + 0.1 * rng.normal(size=(N, 5)) for n in "ab"
+    }
+    i, j = np.triu_indices(300, 1)
+    near = {n: geometry.dissimilarity(v[::13][:300])[i, j] for n, v in slow.items()}
+    assert np.corrcoef(near["a"], near["b"])[0, 1] > 0.5
+    # All steps of one of the four levels count as one episode.
+    honest = geometry.matrix(geometry.rsa(slow, few, samples=300), "rho").loc["a", "b"]
+    assert honest < np.corrcoef(near["a"], near["b"])[0, 1]
+
+
+def sensory(rng):
+    a, b = (rng.normal(size=(N, 3)).astype(np.float32) for _ in range(2))
+    noise = 0.5 * rng.normal(size=(N, 4))
+    unit = np.stack(
+        [a[:, 0], b[:, 1], a[:, 1] + b[:, 0], 1.5 * a[:, 0] * b[:, 0]], axis=1
+    )
+    area = (unit + noise).astype(np.float32)
+    return {"sense/a": a, "sense/b": b, "area/X": area}
+
+
+def test_pure_and_mixed_units_are_told_apart():
+    values = sensory(np.random.default_rng(5))
+    table = selectivity.encode(joint_of(values), "area/X", SENSES)
+    # Signal 1, noise ¼: R² 0.8; the sum has signal 2: R² 8/9, half from each.
+    np.testing.assert_allclose(table["all"][:3], [0.8, 0.8, 8 / 9], atol=0.03)
+    np.testing.assert_allclose(table["own a"][:3], [0.8, 0, 4 / 9], atol=0.03)
+    np.testing.assert_allclose(table["alone b"][:3], [0, 0.8, 4 / 9], atol=0.03)
+    assert table["all"][3] < 0.02
+    mixed = selectivity.mixing(table, SENSES)
+    assert mixed["senses"].tolist() == [1, 1, 2, 0]
+    np.testing.assert_allclose(mixed["index"][:3], [1, 1, 2], atol=0.1)
+
+
+def test_products_show_nonlinear_mixing():
+    values = sensory(np.random.default_rng(6))
+    kept = Kept(values, {}, {}, EPISODE, EPISODE % 10, {})
+    only = {**values, "area/X": values["area/X"][:, 3:]}
+    none = {**values, "area/X": values["area/X"][:, :3]}
+
+    def gain(sources):
+        k = Kept(sources, {}, {}, kept.episode, kept.group, {})
+        return selectivity.nonlinear_gain(k, "area/X", SENSES, 10)
+
+    assert gain(only) > 0.7
+    assert abs(gain(none)) < 0.02

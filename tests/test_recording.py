@@ -1,0 +1,251 @@
+"""Recordings: whole shards, exact resumption, ids of episodes and goals; the whole command."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from mjxhand import agent as agent_module
+from mjxhand.analyse import command, gather, lesion, record, recording, run
+from mjxhand.analyse.lesion import Lesion
+from mjxhand.analyse.recording import AREA, CONTROL, SENSE, Recording
+from mjxhand.config import ConfigError
+from mjxhand.env import Env
+from mjxhand.evaluate import Policy
+from mjxhand.presets import PRESETS
+
+ENVS, LENGTH = 6, 32
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[Env, Policy]:
+    """A fresh policy on goals that are given up after half a second."""
+    config = PRESETS["smoke"]
+    config = dataclasses.replace(
+        config,
+        physics=dataclasses.replace(config.physics, impl="native"),
+        env=dataclasses.replace(config.env, goal_seconds=0.56, threshold=0.6),
+    )
+    env = Env(config)
+    agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
+    policy = Policy(
+        config, agent, agent.init(jax.random.PRNGKey(0)), agent.init_stats(), 3
+    )
+    return env, policy
+
+
+def settings(world, steps=3 * ENVS * LENGTH):
+    env, policy = world
+    made = record.plan(policy, env, steps=steps, envs=ENVS, dtype="float32")
+    return dataclasses.replace(made, length=LENGTH)
+
+
+@pytest.fixture(scope="module")
+def recorded(world, tmp_path_factory) -> Recording:
+    env, policy = world
+    folder = tmp_path_factory.mktemp("recording")
+    return record.record(policy, env, folder, settings(world))
+
+
+def test_everything_is_there(recorded, world):
+    env, _ = world
+    assert recorded.samples == 3 * ENVS * LENGTH
+    assert set(recorded.of_kind(SENSE)) == set(env.observation_sizes)
+    assert recorded.of_kind(AREA) == recorded.of_kind(CONTROL)
+    assert {"PMC", "M1", "SSC1"} <= set(recorded.of_kind(AREA))
+    arrays = recorded.read(0, list(recorded.sizes))
+    for name, array in arrays.items():
+        assert array.shape[:2] == (ENVS, LENGTH), name
+        assert np.isfinite(array).all(), name
+    assert np.abs(arrays["action"]).max() <= 1
+    assert recorded.step_seconds == pytest.approx(0.08)
+    # Plain data: nothing in the files needs to be unpickled.
+    for path in recorded.folder.glob("*.npz"):
+        with np.load(path, allow_pickle=False) as file:
+            assert all(file[n].dtype != object for n in file.files)
+
+
+def test_ids_change_where_episodes_and_goals_do(recorded):
+    parts = list(recorded.shards(["episode", "segment", "began", "ended", "success"]))
+    whole = {n: np.concatenate([p[n] for p in parts], axis=1) for n in parts[0]}
+    episode, segment = whole["episode"], whole["segment"]
+    new = episode[:, 1:] != episode[:, :-1]
+    np.testing.assert_array_equal(new, whole["ended"][:, :-1])
+    np.testing.assert_array_equal(new, whole["began"][:, 1:])
+    changed = segment[:, 1:] != segment[:, :-1]
+    over = whole["ended"] | whole["success"]
+    np.testing.assert_array_equal(changed, over[:, :-1])
+    assert new.sum() > 10
+    # No id is used by two environments.
+    assert len({(e, i) for i in range(ENVS) for e in episode[i]}) == len(
+        np.unique(episode)
+    )
+
+
+def test_areas_are_those_of_the_network(recorded, world):
+    """Replaying the recorded senses gives the recorded activity, of both networks."""
+    _, policy = world
+    arrays = recorded.read(0, list(recorded.sizes))
+    obs = {n: arrays[SENSE + n].swapaxes(0, 1) for n in recorded.of_kind(SENSE)}
+    began = arrays["began"].swapaxes(0, 1)
+    for prefix, network in ((AREA, policy), (CONTROL, record.control_of(policy))):
+        agent = network.agent
+        normal = agent.normalize(obs, network.stats)
+        _, out = agent.apply(network.params, agent.initial_carry(ENVS), normal, began)
+        for name in ("IPS", "PMC", "M1"):
+            np.testing.assert_allclose(
+                arrays[prefix + name].swapaxes(0, 1), out.areas[name], atol=1e-4
+            )
+
+
+def test_interrupted_recordings_go_on_exactly(recorded, world, tmp_path):
+    env, policy = world
+
+    class Stop(Exception):
+        pass
+
+    def interrupt(samples):
+        if samples > 2 * ENVS * LENGTH:
+            raise Stop
+
+    with pytest.raises(Stop):
+        record.record(policy, env, tmp_path, settings(world), interrupt)
+    assert len(Recording(tmp_path)) == 2
+    resumed = record.record(policy, env, tmp_path, settings(world))
+    assert len(resumed) == len(recorded)
+    for shard in range(len(recorded)):
+        a = recorded.read(shard, list(recorded.sizes))
+        b = resumed.read(shard, list(recorded.sizes))
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    # A finished one is not touched again.
+    again = record.record(policy, env, tmp_path, settings(world))
+    assert again.names == resumed.names
+
+
+def test_other_settings_are_refused(recorded, world):
+    env, policy = world
+    other = dataclasses.replace(settings(world), seed=7)
+    with pytest.raises(ConfigError, match="made with seed 0"):
+        record.record(policy, env, recorded.folder, other)
+    with pytest.raises(ConfigError, match="give at least 1"):
+        record.plan(policy, env, steps=0, envs=2)
+
+
+def test_damaged_recordings_are_refused(recorded, tmp_path):
+    with pytest.raises(ConfigError, match="holds no recording"):
+        Recording(tmp_path)
+    (tmp_path / recording.MANIFEST).write_text("{")
+    with pytest.raises(ConfigError, match="cannot read"):
+        Recording(tmp_path)
+    text = (recorded.folder / recording.MANIFEST).read_text()
+    (tmp_path / recording.MANIFEST).write_text(text)
+    with pytest.raises(ConfigError, match="cannot read"):
+        Recording(tmp_path).read(0, ["reward"])
+    with pytest.raises(ConfigError, match="holds no 'nonsense'"):
+        recorded.read(0, ["nonsense"])
+
+
+def test_reading_ahead_joins_shards(recorded):
+    whole = np.concatenate([s["reward"] for s in recorded.shards(["reward"])], axis=1)
+    ahead = recorded.read(0, ["reward"], ahead=LENGTH + 5)["reward"]
+    np.testing.assert_array_equal(ahead, whole[:, : 2 * LENGTH + 5])
+    assert recorded.read(2, ["reward"], ahead=5)["reward"].shape[1] == LENGTH
+
+
+def test_gathering_streams_what_memory_would_hold(recorded):
+    found = gather.gather(recorded, groups=3, max_kept=10**6, max_joint=10**6)
+    assert found.windows["present"].sums.samples == recorded.samples
+    kept = found.kept
+    assert len(kept.episode) == recorded.samples
+    assert (np.diff(kept.episode) >= 0).all()
+    pmc = np.concatenate(
+        [s["area/PMC"].reshape(-1, 13) for s in recorded.shards(["area/PMC"])]
+    )
+    np.testing.assert_allclose(
+        found.joint.covariance("area/PMC", "area/PMC"),
+        np.cov(pmc.T, bias=True),
+        atol=1e-6,
+    )
+    # Half a second per goal: no window of 0.8 s is whole.
+    assert found.windows["0.8 s"].sums.samples == 0
+    assert 0 < found.windows["0.4 s"].sums.samples < recorded.samples
+
+
+def test_depths_follow_the_wiring(world):
+    depth = run.depths(world[1])
+    assert depth["touch"] == 0
+    assert (depth["SSC1"], depth["SSC"], depth["MCC"]) == (1, 2, 1)
+    assert depth["LPFC"] < depth["PMC"] < depth["M1"]
+
+
+def test_lesions_are_measured_beside_the_intact_network(world):
+    env, policy = world
+    parts = [Lesion("area", "M1"), Lesion("recurrence")]
+    table = lesion.measure(policy, env, parts, episodes=4, untrained=policy)
+    assert table["lesion"].tolist() == ["intact", "M1", "recurrence", "untrained"]
+    # The same policy on the same episodes: no change at all.
+    assert table["change"].iloc[-1] == 0
+    assert table["episode_seconds"].iloc[-1] == table["episode_seconds"].iloc[0]
+
+
+def call(*words):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_whole_report(tmp_path):
+    trained = call(
+        *"mjxhand.train smoke --no-film --quiet --evaluate-episodes 0".split(),
+        *("--env.goal-seconds", "4", "--out", tmp_path / "run"),
+    )
+    assert trained.returncode == 0, trained.stderr
+    out = tmp_path / "out"
+    words = "--steps 6000 --envs 64 --groups 3 --permutations 3 --lesion-episodes 2"
+    done = call("mjxhand.analyse", tmp_path / "run", "--out", out, *words.split())
+    assert done.returncode == 0, done.stderr
+    page = (out / "report.html").read_text()
+    assert "cannot be said" not in page.split("</table>")[0] or "–" in page
+    assert 'src="data:image/png' in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    decoded = pd.read_csv(out / "tables" / "decoding.csv")
+    assert {"trained", "untrained", "both"} == set(decoded["policy"])
+    assert {"PMC", "M1", "touch", "present action"} <= set(decoded["area"])
+    claims = pd.read_csv(out / "tables" / "claims.csv")
+    assert claims["verdict"].notna().all()
+    assert json.loads((out / "summary.json").read_text())["samples"] >= 6000
+    for name in ("decoding", "lesions", "cka", "dynamics"):
+        assert (out / "figures" / f"{name}.svg").stat().st_size > 1000
+
+
+WRONG = [
+    ("", "no run folder"),
+    ("nowhere", "nowhere holds no run"),
+    ("x --lesion-episode 3", "did you mean --lesion-episodes?"),
+    ("x --steps 0", "give at least 1"),
+    ("x --lesion-episodes 1", "at least 2, or 0"),
+    ("x --record-only --report-only", "exclude each other"),
+    ("x --report-only --out nowhere", "holds no analysis"),
+]
+
+
+@pytest.mark.parametrize(("argv", "words"), WRONG)
+def test_mistakes_are_one_line(argv, words, capsys):
+    assert command.main(argv.split()) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
