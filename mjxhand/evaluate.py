@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjxhand import agent as agent_module
-from mjxhand import cli
+from mjxhand import cli, pretrained
 from mjxhand.agent import Agent
 from mjxhand.checkpoint import Checkpoints
-from mjxhand.config import Config
+from mjxhand.config import Config, ConfigError
 from mjxhand.env import Env, EnvParams, State
 from mjxhand.rollout import where
 from mjxhand.sharding import Program, make_mesh
@@ -60,12 +60,26 @@ class Tally:
 def load_policy(run: str | Path, step: int | None = None) -> Policy:
     """Policy of a run folder's newest whole checkpoint (or of update `step`).
 
+    Args:
+        run: a run folder, a folder that `mjxhand.pretrained` wrote, or `pretrained:NAME`.
+
     Raises:
         ConfigError, CheckpointError: no run there, or nothing whole to load.
     """
+    run = pretrained.folder(run)
     config = cli.read_config(run)
     program = _program(config)
     target = jax.eval_shape(program.init_learner, config.seed)
+    if (run / pretrained.FILE).exists():
+        if step is not None:
+            raise ConfigError(
+                f"{run} holds one policy, no checkpoints: leave out --step"
+            )
+        params, stats, update = pretrained.read(
+            run / pretrained.FILE, target.params, target.obs_stats
+        )
+        params, stats = jax.tree.map(jnp.asarray, (params, stats))
+        return Policy(config, program.agent, params, stats, update)
     target = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=program.replicated),
         target,

@@ -17,7 +17,7 @@ import mujoco
 import numpy as np
 from PIL import Image
 
-from mjxhand import cli, evaluate
+from mjxhand import cli, evaluate, pretrained
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.overlay import Caption, draw
@@ -259,7 +259,7 @@ class _Replay:
 
 def film_run(options: cli.RenderOptions) -> Path:
     """Play the policy of a run folder and film it; by default into `RUN/film.mp4`."""
-    path = Path(options.out or Path(options.dir) / "film.mp4")
+    path = Path(options.out or pretrained.output_folder(options.dir) / "film.mp4")
     writer(path)  # refuse the name before the policy has played
     policy = evaluate.load_policy(options.dir, options.step)
     env = evaluate.make_env(policy.config, impl=options.impl, sequence=options.sequence)

@@ -16,6 +16,7 @@ from mjxhand.analyse.recording import AREA, CONTROL, Recording
 from mjxhand.cli import Dir
 from mjxhand.config import ConfigError, Impl
 from mjxhand.evaluate import Policy, load_policy, make_env, untrained
+from mjxhand.pretrained import output_folder
 from mjxhand.storage import write_text_atomically
 
 PROG = "python -m mjxhand.analyse"
@@ -80,7 +81,7 @@ def parse(argv: Sequence[str]) -> AnalyseOptions:
 def main(argv: list[str] | None = None) -> int:
     """Command line of `python -m mjxhand.analyse`."""
     options = parse(sys.argv[1:] if argv is None else argv)
-    out = Path(options.out or Path(options.dir) / "analysis")
+    out = Path(options.out or output_folder(options.dir) / "analysis")
     display = Display(quiet=options.quiet)
     if options.report_only:
         display.say(f"report: {write_report(out)}")

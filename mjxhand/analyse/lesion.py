@@ -22,7 +22,7 @@ from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.evaluate import Evaluator, Policy
 from mjxhand.networks.fpn import FPN
-from mjxhand.networks.wiring import PRIVILEGED
+from mjxhand.wiring import PRIVILEGED
 
 Kind = Literal["area", "pathway", "sense", "recurrence"]
 
