@@ -3,7 +3,8 @@
 Of 100 cubes all come to rest on the palm with either, and the medians agree; but only 70
 lie within 3 mm and 5° of where the boxes leave them. That is no chaos (moved by 0.5 mm, the
 box palm leaves all 100 within that) and hardly the dips between capsules (nine capsules
-instead of five: 75). The palm's rim is round where the box's is sharp, and cubes tip over it.
+instead of five: 75). What remains is the rim, round where the box's is sharp; that it is the
+cause has not been shown.
 """
 
 import mujoco
