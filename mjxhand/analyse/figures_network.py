@@ -87,7 +87,7 @@ def selectivity(tables: Tables, folder: Path) -> None:
         axes[0][2].set_xlabel("(Σ own)² / Σ own²")
         axes[0][3].set_xlabel("R² that products add")
         for axis in axes[0][1:]:
-            axis.set_yticklabels([])
+            axis.tick_params(labelleft=False)
         axes[0][2].legend(loc="lower right")
         handles, labels = axes[0][0].get_legend_handles_labels()
         axes[0][0].figure.legend(handles, labels, loc="outside lower center", ncol=4)
