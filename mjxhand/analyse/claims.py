@@ -231,10 +231,15 @@ def _plans(planning: pd.DataFrame) -> Claim:
         "PMC plans",
         "not measured on actions",
         "PMC minus M1, R² of the command 0.8 s ahead; and how much that grows from lead 0",
-        f"{_pair(row, 'ahead')}; grows by {_pair(row, 'change')}",
-        f"{_pair(fresh, 'ahead')}; grows by {_pair(fresh, 'change')}",
+        _advantage(row),
+        _advantage(fresh),
         verdict,
     )
+
+
+def _advantage(row) -> str:
+    parts = f"{_pair(row, 'ahead')}; grows by {_pair(row, 'change')}"
+    return f"{parts}; PMC cut to M1's size {_pair(row, 'matched')}"
 
 
 def _executes(planning: pd.DataFrame) -> Claim:

@@ -35,7 +35,7 @@ def decoding(tables: Tables, folder: Path) -> None:
     with style.figure(folder / "decoding", 2, 1, 6.2, sharex=True) as axes:
         for (axis,), policy in zip(axes, POLICIES, strict=True):
             grid = _grid(now, policy, rows, columns)
-            image = style.heatmap(axis, grid.clip(-0.09, 1), rows, columns)
+            image = style.heatmap(axis, grid, rows, columns)
             axis.set_title(policy)
         bar = axes[0][0].figure.colorbar(image, ax=axes[:, 0], shrink=0.4, pad=0.01)
         bar.set_label("cross-validated R²")

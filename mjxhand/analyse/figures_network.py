@@ -87,8 +87,8 @@ def selectivity(tables: Tables, folder: Path) -> None:
         axes[0][2].set_xlabel("(Σ own)² / Σ own²")
         axes[0][3].set_xlabel("R² that products add")
         for axis in axes[0][1:]:
-            axis.set_yticklabels([])
-        axes[0][2].legend(loc="lower right")
+            axis.tick_params(labelleft=False)
+        axes[0][2].legend(loc="upper right")
         handles, labels = axes[0][0].get_legend_handles_labels()
         axes[0][0].figure.legend(handles, labels, loc="outside lower center", ncol=4)
 
@@ -109,7 +109,7 @@ def time_scales(tables: Tables, folder: Path) -> None:
                 color=style.colour(name, index), label=name,
             )  # fmt: skip
         axis.set(title="trained", xlabel="lag (s)", ylabel="mean autocorrelation")
-        axis.legend(ncol=2, fontsize=6.5)
+        axis.figure.legend(loc="outside lower center", ncol=7, fontsize=6.5)
         axis = axes[0][1]
         for shift, policy, hue in (
             (-0.15, "trained", style.TRAINED),
@@ -127,8 +127,9 @@ def time_scales(tables: Tables, folder: Path) -> None:
             )
         axis.set_xticks(range(len(names)), names, rotation=40, ha="right")
         axis.set(title="units: median, quartiles", ylabel="intrinsic time scale τ (s)")
-        axis.set_ylim(0, None)
-        axis.legend()
+        top = table[table["depth"] > 0]["tau_high"].max()
+        axis.set_ylim(0, 1.3 * max(top, table["tau_median"].max()))
+        axis.legend(loc="upper left")
 
 
 def dynamics(tables: Tables, folder: Path) -> None:
@@ -162,11 +163,11 @@ def dynamics(tables: Tables, folder: Path) -> None:
             axis.plot(one["pc1"], one["pc2"], color=hue, label=turn, lw=1.1)
             axis.plot(one["pc1"].iloc[:1], one["pc2"].iloc[:1], "o", color=hue)
         axis.set(
-            title="mean paths by wanted turn",
+            title="mean paths by turn",
             xlabel="component 1",
             ylabel="component 2",
         )
-        axis.legend(ncol=2, fontsize=6.5)
+        axis.legend(ncol=1, fontsize=6.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def lesions(tables: Tables, folder: Path) -> None:
@@ -230,7 +231,8 @@ def tuning(tables: Tables, folder: Path) -> None:
                 )
             axis.set_xticks(range(len(names)), names, rotation=40, ha="right")
             axis.set(title=f"turn {which}", ylabel="tuned units (%)", ylim=(0, 100))
-        axes[0][0].legend()
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        axes[0][0].figure.legend(handles, labels, loc="outside lower left", ncol=2)
         last = names[-1] if "M1" not in names else "M1"
         rows = units[
             (units["policy"] == "trained")

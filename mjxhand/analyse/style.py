@@ -26,6 +26,7 @@ AREAS = {
     "LPFC": "#cc79a7",
     "MCC": "#e69f00",
     "SSC": "#009e73",
+    "SSC1": "#8fd3bd",
     "SPL": "#56b4e9",
     "IPL": "#7f3c8d",
     "IPS": "#80ba5a",
@@ -100,7 +101,10 @@ def heatmap(
             if value == value:
                 r, g, b, _ = image.cmap(image.norm(value))
                 dark = 0.3 * r + 0.59 * g + 0.11 * b < 0.55
-                text = f"{value:.{digits}f}".replace("-", "−")
+                # Adding 0 after rounding turns −0.00 into 0.00.
+                text = f"{round(float(value), digits) + 0.0:.{digits}f}".replace(
+                    "-", "−"
+                )
                 if text.startswith("0.") and digits:
                     text = text[1:]
                 axis.text(

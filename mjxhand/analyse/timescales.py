@@ -113,7 +113,9 @@ def of_recording(
     for name in names:
         r = sums[name].values()
         alive = np.isfinite(r[0])
-        mean = r[:, alive].mean(1) if alive.any() else np.full(len(LAGS), np.nan)
+        # A unit that is silent in the pairs of some lag has no value there.
+        known = np.isfinite(r).sum(1)
+        mean = np.where(known > 0, np.nansum(r, axis=1) / np.maximum(known, 1), np.nan)
         tau, offset = time_scale(mean, seconds)
         each = np.array(
             [time_scale(r[:, u], seconds)[0] for u in np.flatnonzero(alive)]
