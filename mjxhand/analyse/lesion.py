@@ -82,10 +82,16 @@ def edges(agent: Agent) -> list[Edge]:
             add((area.name, first), area.name, sources)
         add(("policy_head",), "actions", [(s, sizes[s]) for s in network.wiring.policy])
     else:
-        senses = [(s, sizes[s]) for s in sorted(sizes) if s != PRIVILEGED]
-        add(("policy", "dense"), "dense", senses)
-        add(("policy", "recurrent"), "recurrent", [("dense", network.dense_units)])
-        add(("policy", "logits"), "actions", [("recurrent", network.recurrent_units)])
+        sources = [(s, sizes[s]) for s in sorted(sizes) if s != PRIVILEGED]
+        several = len(network.dense_units) > 1
+        for index, units in enumerate(network.dense_units):
+            name = f"dense{index + 1}" if several else "dense"
+            add(("policy", name), name, sources)
+            sources = [(name, units)]
+        if network.recurrent_units:
+            add(("policy", "recurrent"), "recurrent", sources)
+            sources = [("recurrent", network.recurrent_units)]
+        add(("policy", "logits"), "actions", sources)
     return found
 
 
