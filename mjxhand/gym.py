@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjxhand import env as env_module
 from mjxhand.config import ConfigError
 from mjxhand.env import Env, State
+from mjxhand.make import make as make_env
 from mjxhand.rollout import where
 from mjxhand.tasks import TASKS
 
@@ -37,7 +37,7 @@ def make(task: str = "reorient", **overrides: Any) -> "HandEnv":
     Raises:
         ConfigError: no such task or setting.
     """
-    return HandEnv(env_module.make(task, **overrides))
+    return HandEnv(make_env(task, **overrides))
 
 
 def make_vec(
@@ -50,7 +50,7 @@ def make_vec(
     """
     if num_envs < 1:
         raise ConfigError(f"num_envs is {num_envs}: it must be at least 1")
-    return HandVectorEnv(env_module.make(task, **overrides), num_envs)
+    return HandVectorEnv(make_env(task, **overrides), num_envs)
 
 
 def _action_space(env: Env) -> spaces.Space:

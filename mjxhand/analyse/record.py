@@ -173,8 +173,8 @@ class Recorder:
             "servo": after.target,
             "reward": after.reward,
             "value": out.value,
-            "goal": state.goal,
-            "angle": state.angle,
+            "goal": _flat(state.goal),
+            "distance": state.distance,
             "dropped": after.metrics["dropped"] > 0,
             "cube_pos": body.cube_pos,
             "cube_quat": body.cube_quat,
@@ -183,6 +183,12 @@ class Recorder:
             "fingertips": body.fingertips,
             "joint_angle": body.joint_angle,
         }
+
+
+def _flat(goal) -> jax.Array:
+    """A batch of goals, pytrees of any shape, as [N, numbers]."""
+    leaves = [x.reshape(x.shape[0], -1) for x in jax.tree.leaves(goal)]
+    return jnp.concatenate([x.astype(jnp.float32) for x in leaves], axis=-1)
 
 
 def plan(

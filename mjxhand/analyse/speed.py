@@ -85,7 +85,7 @@ def make(folder: Path, options: SpeedOptions) -> tuple[Recording, Policy]:
         arrays = {k: np.roll(v, index, axis=1) for k, v in noise.items()}
         arrays |= {
             "reward": rng.normal(size=shape).astype(np.float32),
-            "angle": rng.uniform(size=shape).astype(np.float32),
+            "distance": rng.uniform(size=shape).astype(np.float32),
             "episode": (episode * n + np.arange(n)[:, None]).astype(np.int32),
             "segment": segment.astype(np.int32),
             "ended": (time + offset + 1) % EPISODE == 0,

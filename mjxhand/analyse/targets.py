@@ -19,7 +19,7 @@ NEEDED = (
     "command",
     "reward",
     "goal",
-    "angle",
+    "distance",
     "cube_pos",
     "cube_quat",
     "cube_linear_velocity",
@@ -57,7 +57,7 @@ def present(arrays: Arrays) -> dict[str, np.ndarray]:
     values = {
         "reward to come": arrays["reward"][..., None],
         "goal": columns(goal) if oriented else goal,
-        "distance to goal": arrays["angle"][..., None],
+        "distance to goal": arrays["distance"][..., None],
         "cube position": arrays["cube_pos"],
         "cube orientation": columns(arrays["cube_quat"]),
         "cube velocity": np.concatenate(
