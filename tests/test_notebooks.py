@@ -39,12 +39,11 @@ def test_opening_and_end(path):
 
 
 @each
-def test_outputs_are_kept_and_small(path):
+def test_outputs_are_small_and_no_errors(path):
     assert path.stat().st_size < LARGEST
     text = path.read_text(encoding="utf-8")
     outputs = [c["outputs"] for c in json.loads(text)["cells"] if "outputs" in c]
     kinds = {output["output_type"] for found in outputs for output in found}
-    assert kinds, "run it before it is committed"
     assert "error" not in kinds
 
 
