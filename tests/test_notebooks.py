@@ -1,0 +1,75 @@
+"""Every notebook runs from top to bottom with small settings, and is shaped like the others."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from mjxhand import pretrained
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+SECONDS = 600
+"""Most time of one cell; a busy machine compiles slowly."""
+LARGEST = 600_000
+"""Bytes of a notebook with its outputs."""
+
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells(path: Path, kind: str) -> list[str]:
+    """Texts of the cells of one kind."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    return ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == kind]
+
+
+def test_there_are_six():
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
+
+
+@each
+def test_opening_and_end(path):
+    texts = cells(path, "markdown")
+    assert texts[0].startswith(f"# {int(path.stem[:2])} · ")
+    assert "\n## What you will learn\n" in texts[0]
+    assert "## What to try\n" in texts[-1]
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert notebook["cells"][-1]["cell_type"] == "markdown"
+
+
+@each
+def test_outputs_are_small_and_no_errors(path):
+    assert path.stat().st_size < LARGEST
+    text = path.read_text(encoding="utf-8")
+    outputs = [c["outputs"] for c in json.loads(text)["cells"] if "outputs" in c]
+    kinds = {output["output_type"] for found in outputs for output in found}
+    assert "error" not in kinds
+
+
+@pytest.mark.slow
+@each
+def test_it_runs(path, tmp_path, monkeypatch):
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    pytest.importorskip("matplotlib")
+    code = "\n".join(cells(path, "code"))
+    if "mjxhand.analyse" in code:
+        pytest.importorskip("pandas")
+        pytest.importorskip("scipy")
+    if 'RUN = "pretrained:laptop"' in code and "laptop" not in pretrained.names():
+        pytest.skip("this checkout carries no trained policy")
+    root = str(FOLDER.parent)
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("MJXHAND_NOTEBOOK_SMALL", "1")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    notebook = nbformat.read(path, as_version=4)
+    # Raises CellExecutionError, which shows the cell and its traceback.
+    nbclient.NotebookClient(
+        notebook,
+        timeout=SECONDS,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
