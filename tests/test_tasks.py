@@ -423,7 +423,7 @@ def test_a_network_by_import_path(own_module):
     for name, words in (
         ("my_tasks:text", "cannot be called"),
         ("my_tasks:nothing", "has no 'nothing'"),
-        ("fpm", "choose one of fpn, baseline, or give your own"),
+        ("fpm", "choose one of fpn, baseline, mlp, lstm, or give your own"),
     ):
         with pytest.raises(ConfigError, match=words) as caught:
             build(name)
