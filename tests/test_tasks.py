@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -470,6 +472,8 @@ def test_a_task_that_contradicts_itself_is_one_line(own_module, path, words):
 @pytest.mark.slow
 def test_commands_run_a_task_of_ones_own(own_module):
     """Trained, recorded, resumed, evaluated and filmed by its import path."""
+    # The commands start in another folder, where an uninstalled checkout is not importable.
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
     def run(command, *args):
         done = subprocess.run(
@@ -478,6 +482,7 @@ def test_commands_run_a_task_of_ones_own(own_module):
             text=True,
             timeout=300,
             check=False,
+            env=env,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
