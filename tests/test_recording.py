@@ -179,8 +179,8 @@ def test_gathering_streams_what_memory_would_hold(recorded):
     assert 0 < found.windows["0.4 s"].sums.samples < recorded.samples
 
 
-def test_depths_follow_the_wiring(world):
-    depth = run.depths(world[1])
+def test_depths_follow_the_wiring(recorded, world):
+    depth = run.depths(recorded, world[1])
     assert depth["touch"] == 0
     assert (depth["SSC1"], depth["SSC"], depth["MCC"]) == (1, 2, 1)
     assert depth["LPFC"] < depth["PMC"] < depth["M1"]
@@ -188,9 +188,14 @@ def test_depths_follow_the_wiring(world):
 
 def test_lesions_are_measured_beside_the_intact_network(world):
     env, policy = world
-    parts = [Lesion("area", "M1"), Lesion("recurrence")]
+    parts = [Lesion("area", "M1"), Lesion("recurrence", "PMC")]
     table = lesion.measure(policy, env, parts, episodes=4, untrained=policy)
-    assert table["lesion"].tolist() == ["intact", "M1", "recurrence", "untrained"]
+    assert table["lesion"].tolist() == [
+        "intact",
+        "M1",
+        "memory of PMC",
+        "untrained",
+    ]
     # The same policy on the same episodes: no change at all.
     assert table["change"].iloc[-1] == 0
     assert table["episode_seconds"].iloc[-1] == table["episode_seconds"].iloc[0]

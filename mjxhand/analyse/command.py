@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 
 from mjxhand import cli
-from mjxhand.analyse import claims, gather, lesion, record, report, run
+from mjxhand.analyse import (
+    claims,
+    gather,
+    lesion,
+    linearise,
+    record,
+    report,
+    run,
+    tuning,
+)
 from mjxhand.analyse.display import Display
 from mjxhand.analyse.recording import AREA, CONTROL, Recording
 from mjxhand.cli import Dir
@@ -149,7 +158,8 @@ def analyse(
     recording: Recording, policy: Policy, options: AnalyseOptions, display: Display
 ) -> run.Tables:
     """Every analysis but lesions, of the policy and of its control."""
-    depth = run.depths(policy)
+    depth = run.depths(recording, policy)
+    goals = tuning.goals_of(recording)
     networks = [(AREA, policy)]
     if recording.settings.control:
         networks.append((CONTROL, record.control_of(policy)))
@@ -162,13 +172,15 @@ def analyse(
             )
         with display.stage(f"decoding, {who}", 1.0) as show:
             parts.append(
-                run.of_sums(gathered, prefix, depth, options.permutations, show)
+                run.of_sums(gathered, prefix, depth, options.permutations, show, goals)
             )
         del gathered
         with display.stage(f"time scales, {who}", len(recording)) as show:
             parts.append(run.of_sequences(recording, prefix, depth, show))
-        with display.stage(f"fixed points, {who}", 1.0):
-            parts.append(run.of_dynamics(recording, network, prefix))
+        areas = linearise.recurrent_areas(recording, network, prefix)
+        if areas:
+            with display.stage(f"fixed points, {who}", len(areas)) as show:
+                parts.append(run.of_dynamics(recording, network, prefix, show))
         count = len(recording.of_kind(prefix)) + 1
         with display.stage(f"saliency, {who}", count) as show:
             parts.append(run.of_saliency(recording, network, prefix, show))

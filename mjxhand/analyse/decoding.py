@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mjxhand.analyse import moments as moments_module
-from mjxhand.analyse import ridge
+from mjxhand.analyse import ridge, threads
 from mjxhand.analyse.gather import PAST, PRESENT, PROFILE, Gathering, Window
 from mjxhand.analyse.moments import GROUPS, Moments
 from mjxhand.analyse.targets import component_names
@@ -119,7 +119,7 @@ def chance(
     """
     rng = np.random.default_rng(seed)
     # So many at once that their targets stay small beside the activity.
-    at_once = max(1, 1000 // y.shape[1])
+    at_once = max(1, 500 // y.shape[1])
     found, bases = [], None
     for start in range(0, permutations, at_once):
         count = min(at_once, permutations - start)
@@ -151,18 +151,19 @@ def table(
         `components`, `left_out`
         (constant components, by name), `samples`. By component: `r2` of each.
     """
-    rows, parts = [], []
     # The profile's leads are `planning`'s: the same targets on fewer samples.
     names = list(windows or (n for n in gathering.windows if n != PROFILE))
-    done, total = 0, len(names) * len(_sources(gathering))
-    for name in names:
-        window = gathering.windows[name]
-        for source in _sources(gathering):
-            more, each = _row(gathering, window, source, permutations, nonlinear, seed)
-            rows += more
-            parts += each
-            done += 1
-            show(done / total)
+    every = [(name, source) for name in names for source in _sources(gathering)]
+
+    def one(what: tuple[str, str]):
+        window = gathering.windows[what[0]]
+        return _row(gathering, window, what[1], permutations, nonlinear, seed)
+
+    rows, parts = [], []
+    for done, (_, (more, pieces)) in enumerate(threads.each(one, every)):
+        rows += more
+        parts += pieces
+        show((done + 1) / len(every))
     return pd.DataFrame(rows), pd.DataFrame(parts)
 
 

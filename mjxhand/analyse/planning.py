@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mjxhand.analyse import ridge
+from mjxhand.analyse import ridge, threads
 from mjxhand.analyse.gather import PROFILE, PROFILE_SECONDS, Gathering
 from mjxhand.analyse.moments import Moments
 from mjxhand.analyse.ridge import Estimate, Scores
@@ -47,9 +47,9 @@ def profile(gathering: Gathering, what: str = "command") -> pd.DataFrame:
     """
     window = gathering.windows[PROFILE]
     rows = []
-    for source in (*gathering.areas, *gathering.senses, "action"):
-        found = window.sums.moments(source)
-        scores = _scores(found)
+    sources = (*gathering.areas, *gathering.senses, "action")
+    fits = threads.each(lambda name: _scores(window.sums.moments(name)), sources)
+    for source, scores in fits:
         for lead in PROFILE_SECONDS:
             estimate = ridge.interval(scores, window.slices[f"{what} {lead:g}"])
             rows.append(
@@ -59,7 +59,7 @@ def profile(gathering: Gathering, what: str = "command") -> pd.DataFrame:
                     "r2": estimate.value,
                     "low": estimate.low,
                     "high": estimate.high,
-                    "samples": found.samples,
+                    "samples": window.sums.samples,
                 }
             )
     return pd.DataFrame(rows)

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from mjxhand.analyse import figures, figures_network
+from mjxhand.analyse import (
+    figures,
+    figures_dynamics,
+    figures_geometry,
+    figures_lesions,
+)
 from mjxhand.config import ConfigError
 from mjxhand.storage import write_text_atomically
 
@@ -64,14 +69,14 @@ SECTIONS = (
     ),
     Section(
         "Dimensions",
-        figures_network.dimensions,
+        figures_geometry.dimensions,
         ("dimensions",),
         "dimensions",
         "Participation ratio (Σλ)²/Σλ² of each area's covariance; bars: 95 % interval.",
     ),
     Section(
         "Which areas are alike",
-        figures_network.similarity,
+        figures_geometry.similarity,
         ("cka", "rsa"),
         "cka",
         "Linear CKA of activities, and Spearman correlation of their dissimilarities (pairs "
@@ -79,7 +84,7 @@ SECTIONS = (
     ),
     Section(
         "Integration and abstraction",
-        figures_network.selectivity,
+        figures_geometry.selectivity,
         ("selectivity",),
         "selectivity",
         "Units predicted from the senses: from one alone; what it adds to the others; how many "
@@ -87,14 +92,14 @@ SECTIONS = (
     ),
     Section(
         "Intrinsic time scales",
-        figures_network.time_scales,
+        figures_dynamics.time_scales,
         ("timescales",),
         "timescales",
         "A decaying exponential with an offset, fitted to the autocorrelation of each unit.",
     ),
     Section(
         "Dynamics of the recurrent area",
-        figures_network.dynamics,
+        figures_dynamics.dynamics,
         ("dynamics",),
         "spectrum",
         "Eigenvalues of the step's Jacobian at its fixed points under typical inputs (inside "
@@ -102,7 +107,7 @@ SECTIONS = (
     ),
     Section(
         "Lesions",
-        figures_network.lesions,
+        figures_lesions.lesions,
         ("lesions",),
         "lesions",
         "Behaviour without each part, from the same start states and first goals. A silent "
@@ -111,7 +116,7 @@ SECTIONS = (
     ),
     Section(
         "Tuning to turns",
-        figures_network.tuning,
+        figures_dynamics.tuning,
         ("tuning",),
         "tuning_units",
         "Units whose activity differs between the six turns of the cube (about +x, along the "

@@ -16,13 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from mjxhand.analyse.record import expected_action
+from mjxhand.analyse.anatomy import ACTIONS
+from mjxhand.analyse.recorder import expected_action
 from mjxhand.analyse.recording import SENSE, Recording
 from mjxhand.config import ConfigError
 from mjxhand.evaluate import Policy
 
-ACTIONS = "actions"
-"""Name under which the policy's mean commands are attributed, beside the areas'."""
 WINDOW = 8
 """Control steps of a window; memory older than that is left out."""
 POINTS = 24

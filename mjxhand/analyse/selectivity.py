@@ -10,7 +10,7 @@ Reference: Rigotti et al. 2013, Nature 497 (mixed selectivity, linear and nonlin
 import numpy as np
 import pandas as pd
 
-from mjxhand.analyse import moments, ridge
+from mjxhand.analyse import moments, ridge, threads
 from mjxhand.analyse.gather import Kept
 from mjxhand.analyse.moments import Joint
 
@@ -118,9 +118,13 @@ def summary(
         `mixed` (share of units that more than one sense drives), `index` (mean),
         `nonlinear` (what products add). By unit: `encode` and `mixing` together.
     """
-    rows, units = [], []
-    for area in areas:
+
+    def one(area: str):
         table = encode(joint, area, senses)
+        return table, nonlinear_gain(kept, area, senses, groups)
+
+    rows, units = [], []
+    for area, (table, gain) in threads.each(one, areas):
         both = table.merge(mixing(table, senses), on="unit")
         means = {
             c: table[c].mean() for c in table if c.startswith(("all", "alone", "own"))
@@ -131,7 +135,7 @@ def summary(
             | {
                 "mixed": (both["senses"] > 1).mean(),
                 "index": both["index"].mean(),
-                "nonlinear": nonlinear_gain(kept, area, senses, groups),
+                "nonlinear": gain,
             }
         )
         units.append(both.assign(source=area))
