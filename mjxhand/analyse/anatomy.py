@@ -1,5 +1,7 @@
 """What an analysis knows of a network's build: its areas, in what order, and which remember."""
 
+from typing import Any
+
 from mjxhand.agent import Agent
 from mjxhand.wiring import Wiring, layer_names
 
@@ -50,3 +52,22 @@ def recurrent(agent: Agent) -> tuple[str, ...]:
     """Names of the areas with a memory of their own."""
     wiring = wiring_of(agent)
     return tuple(a.name for a in wiring.areas if a.recurrent) if wiring else ()
+
+
+def described(agent: Agent) -> list[dict[str, Any]]:
+    """Areas in the order of the wiring, JSON-ready; none of a network that tells none."""
+    wiring = wiring_of(agent)
+    if wiring is None:
+        return []
+    return [
+        {
+            "area": area.name,
+            "label": area.label,
+            "units": area.units,
+            "layers": area.layers,
+            "recurrent": area.recurrent,
+            "receives": list(dict.fromkeys(wiring.sources(area.name))),
+            "feedback": [p.source for p in wiring.inputs(area.name) if p.delayed],
+        }
+        for area in wiring.areas
+    ]

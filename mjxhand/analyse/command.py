@@ -1,6 +1,5 @@
 """`python -m mjxhand.analyse RUN --out DIR`: record a policy, analyse it, write the report."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ import pandas as pd
 
 from mjxhand import cli
 from mjxhand.analyse import (
+    anatomy,
     claims,
     gather,
     lesion,
@@ -18,6 +18,8 @@ from mjxhand.analyse import (
     record,
     report,
     run,
+    showcase,
+    store,
     tuning,
 )
 from mjxhand.analyse.display import Display
@@ -26,10 +28,8 @@ from mjxhand.cli import Dir
 from mjxhand.config import ConfigError, Impl
 from mjxhand.evaluate import Policy, load_policy, make_env, untrained
 from mjxhand.pretrained import output_folder
-from mjxhand.storage import write_text_atomically
 
 PROG = "python -m mjxhand.analyse"
-SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     tables = analyse(recording, policy, options, display)
     # Saved before the lesions, which play anew: what was computed is not lost with them.
-    save(out, tables, summary(recording, policy, env.label, options, display))
+    store.save(out, tables, summary(recording, policy, env.label, options, display))
     if options.lesion_episodes:
         with display.stage("lesions", 1.0) as show:
             tables["lesions"] = lesion.measure(
@@ -125,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
                 untrained=untrained(policy),
                 show=show,
             )
-        save(out, tables, summary(recording, policy, env.label, options, display))
+        store.save(out, tables, summary(recording, policy, env.label, options, display))
     display.say(f"report: {write_report(out)}")
     return 0
 
@@ -138,14 +138,18 @@ def summary(
     display: Display,
 ) -> dict:
     """How an analysis was made, JSON-ready."""
+    episodes = gather.episodes_of(recording)
+    ended = np.concatenate([s["success"] for s in recording.shards(["success"])], 1)
     return {
         "task": label,
         "run": str(options.dir),
         "update": policy.update,
         "network": asdict(policy.config.network),
+        "areas": anatomy.described(policy.agent),
         "impl": recording.settings.impl,
         "samples": recording.samples,
-        "episodes": len(np.unique(gather.episodes_of(recording))),
+        "episodes": len(np.unique(episodes)),
+        "goals": int(ended.sum()),
         "step_seconds": recording.step_seconds,
         "control": options.control,
         "groups": options.groups,
@@ -188,43 +192,13 @@ def analyse(
     planned = tables.get("planning_test", pd.DataFrame())
     if len(planned):
         planned = pd.DataFrame(planned[planned["what"] == "command"])
-    tables["claims"] = claims.table(tables["decoding"], planned, tables["selectivity"])
-    tables["showcase"] = claims.figures(tables["decoding"])
+    turned = tables.get("turn_test", pd.DataFrame(columns=["policy", "window"]))
+    decoded = tables["decoding"]
+    tables["claims"] = claims.table(decoded, planned, turned, tables["selectivity"])
+    tables["showcase"] = showcase.figures(decoded)
     return tables
-
-
-def save(out: Path, tables: run.Tables, facts: dict) -> None:
-    """Write tables as CSV, and how they were made."""
-    folder = out / "tables"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # An earlier analysis leaves nothing behind that this one did not compute.
-        for old in folder.glob("*.csv"):
-            if old.stem not in tables:
-                old.unlink()
-        for name, table in tables.items():
-            text = table.to_csv(index=False, float_format="%.6g")
-            write_text_atomically(folder / f"{name}.csv", text)
-        write_text_atomically(out / SUMMARY, json.dumps(facts, indent=1) + "\n")
-    except OSError as error:
-        raise ConfigError(f"cannot write to {out}: {error.strerror}") from None
-
-
-def load(out: Path) -> tuple[run.Tables, dict]:
-    """What `save` wrote.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    try:
-        facts = json.loads((out / SUMMARY).read_text())
-    except (OSError, ValueError):
-        raise ConfigError(f"{out} holds no analysis (no {SUMMARY})") from None
-    paths = sorted((out / "tables").glob("*.csv"))
-    return {p.stem: pd.read_csv(p, keep_default_na=True) for p in paths}, facts
 
 
 def write_report(out: Path) -> Path:
     """Figures and report from the tables in `out`; the report's path."""
-    tables, facts = load(out)
-    return report.write(out, tables, facts)
+    return report.write(out, *store.load(out))

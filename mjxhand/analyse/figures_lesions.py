@@ -1,50 +1,68 @@
 """The figure of lesions. From its table alone."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from mjxhand.analyse import style
 from mjxhand.analyse.figures import Tables
 
+KINDS = {
+    "area": ("area silent", style.PALETTE[1]),
+    "sense": ("sense silent", style.PALETTE[2]),
+    "recurrence": ("memory cut", style.PALETTE[3]),
+    "pathway": ("pathway cut", style.PALETTE[0]),
+    "untrained": ("untrained network", style.SOFT),
+}
+"""Kinds of lesion in the order of the figure: what they are called, their colour."""
+GAP = 0.7
+"""Space between kinds, rows."""
+
 
 def lesions(tables: Tables, folder: Path) -> None:
     """Goals, drops and time per goal without each part."""
-    if "lesions" not in tables:
-        return
     table = tables["lesions"]
-    intact = table.iloc[0]
-    shown = table[table["kind"] != "intact"]
-    with style.figure(
-        folder / "lesions", 1, 3, 0.17 * len(shown) + 0.9, sharey=True
-    ) as axes:
-        kinds = {
-            "area": style.PALETTE[1], "sense": style.PALETTE[2], "pathway": style.PALETTE[0],
-            "recurrence": style.PALETTE[3], "untrained": style.SOFT,
-        }  # fmt: skip
-        place = np.arange(len(shown))
-        hues = [kinds[k] for k in shown["kind"]]
-        values = (
-            ("goals", 1.0, "goals per episode"),
-            ("drop_rate", 100.0, "episodes with a drop (%)"),
-            ("seconds_per_goal", 1.0, "seconds per goal reached"),
-        )
-        for axis, (value, scale, label) in zip(axes[0], values, strict=True):
+    whole = table.iloc[0]
+    parts = [table[table["kind"] == kind] for kind in KINDS]
+    shown = pd.concat(parts, ignore_index=True)
+    kinds = shown["kind"].tolist()
+    changes = np.cumsum([0, *(a != b for a, b in itertools.pairwise(kinds))])
+    place = np.arange(len(shown)) + GAP * changes
+    hues = [KINDS[k][1] for k in kinds]
+    columns = (
+        ("goals", "ci95", 1.0, "goals per episode"),
+        ("drop_rate", "drop_ci95", 100.0, "episodes with a drop (%)"),
+        ("seconds_per_goal", None, 1.0, "seconds per goal reached"),
+    )
+    height = 0.16 * place[-1] + 1.3
+    with style.figure(folder / "lesions", 1, 3, height, sharey=True) as axes:
+        for axis, (value, ci, scale, label) in zip(axes[0], columns, strict=True):
             axis.barh(place, scale * shown[value], 0.7, color=hues)
-            axis.axvline(scale * intact[value], color=style.INK, lw=0.9, ls="--")
+            if ci:
+                # No episode has fewer than none.
+                low = np.minimum(shown[value], shown[ci])
+                axis.errorbar(
+                    scale * shown[value], place, xerr=scale * np.stack([low, shown[ci]]),
+                    fmt="none", ecolor=style.INK, lw=0.8,
+                )  # fmt: skip
+                axis.axvspan(
+                    scale * max(whole[value] - whole[ci], 0),
+                    scale * (whole[value] + whole[ci]),
+                    color=style.INK, alpha=0.1, lw=0,
+                )  # fmt: skip
+            axis.axvline(scale * whole[value], color=style.INK, lw=0.9, ls="--")
             axis.set_xlabel(label)
-        axes[0][0].errorbar(
-            shown["goals"],
-            place,
-            xerr=shown["ci95"],
-            fmt="none",
-            ecolor=style.INK,
-            lw=0.8,
-        )
-        axes[0][0].axvspan(
-            intact["goals"] - intact["ci95"], intact["goals"] + intact["ci95"],
-            color=style.INK, alpha=0.1, lw=0,
-        )  # fmt: skip
         axes[0][0].set_yticks(place, shown["lesion"])
-        axes[0][0].set_ylim(len(shown) - 0.4, -0.6)
-        axes[0][0].set_title("dashed: intact")
+        axes[0][0].set_ylim(place[-1] + 0.6, -0.6)
+        bars = [
+            axes[0][0].barh(place[:1], [0], color=KINDS[k][1], label=KINDS[k][0])
+            for k in dict.fromkeys(kinds)
+        ]
+        line = axes[0][0].axvline(
+            whole["goals"], lw=0.9, ls="--", color=style.INK, label="intact"
+        )
+        axes[0][0].figure.legend(
+            handles=[*bars, line], loc="outside lower center", ncol=6
+        )

@@ -116,3 +116,36 @@ def _scores(found: Moments) -> Scores:
             f"({PROFILE_SECONDS[-1]:g} s): record more steps (--steps)"
         )
     return ridge.cross_validate(found)
+
+
+def turns(
+    gathering: Gathering, a: str, b: str, target: str = "future turn"
+) -> pd.DataFrame:
+    """Area A minus area B, R² of how far the cube will have turned, by lead.
+
+    Each lead has its own samples (goals that last so long); paired 95 % intervals.
+
+    Returns:
+        `window, seconds, difference, low, high`; leads with too few samples are left out.
+    """
+    rows = []
+    for window in gathering.windows.values():
+        found = window.sums.moments(a), window.sums.moments(b)
+        if target not in window.slices or found[0].count.min() < 2:
+            continue
+        index = window.slices[target]
+        pair = [m.targets(index) for m in found]
+        if ridge.constant(pair[0]).any():
+            continue
+        gap = ridge.difference(*map(ridge.cross_validate, pair))
+        rows.append(
+            {
+                "window": window.name,
+                "seconds": window.seconds,
+                "difference": gap.value,
+                "low": gap.low,
+                "high": gap.high,
+            }
+        )
+    columns = ["window", "seconds", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from mjxhand.analyse import (
     anatomy,
+    claims,
     decoding,
     geometry,
     linearise,
@@ -98,32 +99,35 @@ def _named(pairs: pd.DataFrame, prefix: str) -> pd.DataFrame:
 
 
 def _planning(gathered: Gathering, prefix: str, depth: dict[str, int]) -> Tables:
+    """Lead-time profiles; and PMC against M1, where a network has them."""
+    tables: Tables = {}
+    a, b = prefix + claims.PLANNER, prefix + claims.EXECUTOR
+    pair = {a, b} <= set(gathered.areas)
+    if pair:
+        found = planning.turns(gathered, a, b)
+        tables["turn_test"] = found.assign(policy=POLICY[prefix])
     try:
         profile = planning.profile(gathered)
     except ConfigError:  # too few long goals: the report says that the test is missing
-        return {}
-    tables = {"planning_profile": labelled(profile, prefix, depth)}
-    a, b = prefix + "PMC", prefix + "M1"
-    if not {a, b} <= set(gathered.areas):
         return tables
-    rows = []
-    for what in ("command", "action"):
-        found = planning.compare(gathered, a, b, what=what)
-        row: dict[str, Any] = {
-            "policy": POLICY[prefix],
-            "what": what,
-            "a": "PMC",
-            "b": "M1",
+    tables["planning_profile"] = labelled(profile, prefix, depth)
+    if pair:
+        rows = [_compared(gathered, a, b, what) for what in ("command", "action")]
+        tables["planning_test"] = pd.DataFrame(rows).assign(policy=POLICY[prefix])
+    return tables
+
+
+def _compared(gathered: Gathering, a: str, b: str, what: str) -> dict[str, Any]:
+    found = planning.compare(gathered, a, b, what=what)
+    row: dict[str, Any] = {"what": what, "a": claims.PLANNER, "b": claims.EXECUTOR}
+    for name in ("now", "ahead", "change", "matched"):
+        estimate = getattr(found, name)
+        row |= {
+            name: estimate.value,
+            f"{name}_low": estimate.low,
+            f"{name}_high": estimate.high,
         }
-        for name in ("now", "ahead", "change", "matched"):
-            estimate = getattr(found, name)
-            row |= {
-                name: estimate.value,
-                f"{name}_low": estimate.low,
-                f"{name}_high": estimate.high,
-            }
-        rows.append(row | {"a_leads": found.a_leads})
-    return tables | {"planning_test": pd.DataFrame(rows)}
+    return row | {"a_leads": found.a_leads}
 
 
 def _tuning(
