@@ -197,3 +197,66 @@ def test_attribution_of_a_network_is_complete_and_sees_its_wiring(smoke):
     assert np.abs(grads["goal"][:, :, :-1]).sum() == 0
     grads, _ = saliency.attribute(policy, senses, "PMC")
     assert np.abs(grads["goal"][:, :, :-1]).sum() > 0
+
+
+class Played:
+    """A recording in memory, of one shard."""
+
+    step_seconds = DT
+
+    def __init__(self, **arrays):
+        self.arrays = arrays
+        self.sizes = {n: a.shape[2] if a.ndim > 2 else 1 for n, a in arrays.items()}
+
+    def read(self, shard, names):
+        return {n: self.arrays[n] for n in names}
+
+    def shards(self, names):
+        yield self.read(0, names)
+
+
+def chosen_goals(seed=7, envs=30, goals=8, steps=25):
+    """Goals that are one choice of four, and activity that ramps along an axis of each."""
+    rng = np.random.default_rng(seed)
+    choice = rng.integers(4, size=(envs, goals))
+    choice[:, 0] = 3
+    time = np.tile(np.arange(steps), goals)
+    goal = np.eye(4, dtype=np.float32)[np.repeat(choice, steps, axis=1)]
+    segment = np.repeat(np.arange(envs * goals).reshape(envs, goals), steps, axis=1)
+    ramp = np.minimum(time, 10)[None, :, None] / 10
+    x = 5.0 + ramp * goal @ np.linalg.qr(rng.normal(size=(12, 12)))[0][:4]
+    return Played(**{"area/PMC": x, "goal": goal, "segment": segment})
+
+
+def test_goals_that_are_few_are_classes_of_their_own():
+    played = chosen_goals()
+    goals = tuning.goals_of(played)
+    assert goals.names == ("goal 1", "goal 2", "goal 3", "goal 4")
+    np.testing.assert_array_equal(
+        goals.label(played.arrays), played.arrays["goal"].argmax(-1)
+    )
+    many = Played(goal=np.random.default_rng(0).normal(size=(5, 20, 3)))
+    assert tuning.goals_of(many) is None
+    turned = Played(remaining=np.zeros((2, 3, 3)), goal=np.zeros((2, 3, 4)))
+    assert tuning.goals_of(turned).names == tuning.TURNS
+
+
+def test_paths_follow_each_goal_from_its_start():
+    """They part along four axes: distances grow with the ramp, and all of it lies between."""
+    played = chosen_goals()
+    path, share = tuning.paths(played, "area/PMC", tuning.goals_of(played), steps=20)
+    assert path["goals"].sum() == 20 * 30 * 7  # a recording's first goal has no start
+    wide = path.pivot(index="seconds", columns="goal", values=["pc1", "pc2", "pc3"])
+    points = wide.to_numpy().reshape(20, 3, 4)
+    apart = np.linalg.norm(points[:, :, 0] - points[:, :, 1], axis=1)
+    # Two axes at right angles, each run along to the ramp's height.
+    expected = np.sqrt(2) * np.minimum(np.arange(20), 10) / 10
+    np.testing.assert_allclose(apart, expected, atol=1e-5)
+    # Between classes lies 3/4 of the ramp's square; the course that they share has the rest:
+    # its variance over time.
+    ramp = np.minimum(np.arange(20), 10) / 10
+    between = 0.75 * np.square(ramp).sum() * 4
+    shared = 0.25 * np.square(ramp - ramp.mean()).sum() * 4
+    assert share == pytest.approx(between / (between + shared), abs=1e-6)
+    with pytest.raises(ConfigError, match="too few goals"):
+        tuning.paths(played, "area/PMC", tuning.goals_of(played), steps=40)

@@ -185,7 +185,7 @@ def _plans(planning: pd.DataFrame) -> Claim:
         f"{PLANNER}'s share grows with the lead, but {EXECUTOR} foretells as well",
     )
     verdict = _verdict(holds(row), holds(fresh), names)
-    if verdict == YES and not row["matched_low"] > 0:
+    if verdict == YES and row is not None and not row["matched_low"] > 0:
         verdict = f"{PARTLY}: not beyond what its greater number of units gives"
     return Claim(
         f"{PLANNER} plans",
@@ -220,10 +220,12 @@ def _executes(planning: pd.DataFrame) -> Claim:
 
 def _integration(selectivity: pd.DataFrame) -> Claim:
     def trend(policy: str):
-        rows = selectivity[selectivity["policy"] == policy].dropna(subset=["index"])
-        if len(rows) < 4 or rows["depth"].nunique() < 2 or rows["index"].nunique() < 2:
+        rows = pd.DataFrame(selectivity[selectivity["policy"] == policy])
+        rows = rows.dropna(subset=["index"])
+        depth, index = rows["depth"].to_numpy(), rows["index"].to_numpy()
+        if len(rows) < 4 or min(len(set(depth)), len(set(index))) < 2:
             return None
-        return stats.spearmanr(rows["depth"], rows["index"])
+        return stats.spearmanr(depth, index)
 
     def holds(result) -> tuple[bool] | None:
         if result is None:

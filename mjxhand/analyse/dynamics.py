@@ -122,7 +122,7 @@ def visited(
 
     def one(state, given):
         drive, reset = given
-        return step(jnp.where(reset[:, None], 0.0, state), drive), None
+        return step(state * ~reset[:, None], drive), None
 
     @jax.jit
     def run(state, drives, fresh):

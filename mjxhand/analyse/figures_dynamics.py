@@ -132,9 +132,10 @@ def tuning(tables: Tables, folder: Path) -> None:
 
 def _by_class(axis, rows: pd.DataFrame) -> None:
     """Mean activity of each unit by class, units sorted by the class they prefer."""
-    columns = [c for c in rows if c.startswith("mean ") and rows[c].notna().any()]
+    columns = [c for c in rows if c.startswith("mean ")]
+    columns = [c for c in columns if np.isfinite(rows[c].to_numpy()).any()]
     names = [c.removeprefix("mean ") for c in columns]
-    rank = rows["preferred"].map({n: i for i, n in enumerate(names)})
+    rank = [names.index(p) for p in rows["preferred"]]
     best = rows.assign(rank=rank).sort_values(["rank", "eta2"], ascending=[True, False])
     grid = best[columns].to_numpy()
     image = axis.imshow(grid, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")

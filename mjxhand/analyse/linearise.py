@@ -52,14 +52,14 @@ def tables(
 
 def _summary(found: dynamics.FixedPoints, modes: pd.DataFrame) -> dict:
     largest = np.abs(found.eigenvalues[:, 0]) if len(found.points) else np.zeros(0)
-    decays = modes[modes["modulus"] < 1]
+    tau = modes["tau"].to_numpy()[modes["modulus"].to_numpy() < 1]
     return {
         "points": len(found.points),
         "stable": int((largest < 1).sum()),
         "found": found.found,
         "speed": float(np.median(found.speed)),
         "largest_modulus": float(largest.max(initial=0.0)) if len(largest) else np.nan,
-        "slowest": float(decays["tau"].max()) if len(decays) else np.nan,
+        "slowest": float(tau.max()) if len(tau) else np.nan,
     }
 
 

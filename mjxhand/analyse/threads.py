@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 MOST = 8
 """Threads at most: each holds its own copy of the samples that it works on."""
