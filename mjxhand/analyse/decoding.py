@@ -156,6 +156,8 @@ def _row(
     if not usable(found):
         return [], []
     varies = ~ridge.constant(found)
+    if not varies.any():  # no goal was ever reached, say
+        return [], []
     scores = ridge.cross_validate(found.targets(varies))
     column = np.cumsum(varies) - 1  # of a target in `scores`
     null, curved, straight = _controls(

@@ -63,7 +63,7 @@ def dynamics(tables: Tables, folder: Path) -> None:
                 continue
             here = (paths["policy"] == "trained") & (paths["area"] == area)
             _paths(row[2], pd.DataFrame(paths[here]))
-            row[2].set_title(f"{area}, mean path by goal")
+            row[2].set_title(f"{area}, mean paths")
 
 
 def _modes(axis, rows: pd.DataFrame) -> None:
