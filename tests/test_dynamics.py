@@ -189,14 +189,15 @@ def test_attribution_of_a_network_is_complete_and_sees_its_wiring(smoke):
         for n, s in SIZES.items()
         if n != "privileged"
     }
-    grads, error = saliency.attribute(policy, senses, "MCC")
-    assert error < 0.05
+    found = saliency.attribute(policy, senses, ("MCC", "PMC", saliency.ACTIONS))
+    assert all(one.error < 0.05 for one in found.values())
+    assert found[saliency.ACTIONS].grads["goal"].shape == (2, 3, 3, 4)
+    grads = found["MCC"].grads
     assert np.abs(grads["goal"]).sum() > 0
     assert np.abs(grads["touch"]).sum() == 0
     # MCC has no memory: only the last step counts.
     assert np.abs(grads["goal"][:, :, :-1]).sum() == 0
-    grads, _ = saliency.attribute(policy, senses, "PMC")
-    assert np.abs(grads["goal"][:, :, :-1]).sum() > 0
+    assert np.abs(found["PMC"].grads["goal"][:, :, :-1]).sum() > 0
 
 
 class Played:

@@ -18,6 +18,7 @@ from mjxhand.analyse import (
     record,
     report,
     run,
+    saliency,
     showcase,
     store,
     tuning,
@@ -40,7 +41,7 @@ class AnalyseOptions:
     """Folder of the run."""
     out: str = ""
     """Folder for the recording, tables, figures and report; by default DIR/analysis."""
-    steps: int = 200_000
+    steps: int = 100_000
     """Control steps to record, over all environments."""
     envs: int = 128
     """Environments that are recorded at once."""
@@ -56,7 +57,7 @@ class AnalyseOptions:
     """Permutations of episodes that chance is taken from."""
     control: bool = True
     """Whether an untrained network is shown the same senses, for comparison."""
-    lesion_episodes: int = 64
+    lesion_episodes: int = 32
     """Episodes per lesion; 0: no lesions."""
     record_only: bool = False
     """Stop after recording."""
@@ -185,8 +186,7 @@ def analyse(
         if areas:
             with display.stage(f"fixed points, {who}", len(areas)) as show:
                 parts.append(run.of_dynamics(recording, network, prefix, show))
-        count = len(recording.of_kind(prefix)) + 1
-        with display.stage(f"saliency, {who}", count) as show:
+        with display.stage(f"saliency, {who}", saliency.WINDOWS) as show:
             parts.append(run.of_saliency(recording, network, prefix, show))
     tables = run.joined(parts)
     planned = tables.get("planning_test", pd.DataFrame())

@@ -18,7 +18,7 @@ MAX_WINDOW = 200_000
 """Samples that a window ahead in time uses at most; neighbours tell nearly the same."""
 MAX_JOINT = 200_000
 """Samples of the covariance of all areas and senses."""
-MAX_KEPT = 20_000
+MAX_KEPT = 12_000
 """Samples kept in memory."""
 AT_ONCE = 4
 """Most arrays of a shard in memory side by side."""
