@@ -1,4 +1,4 @@
-"""Time scales, fixed points, lesions, tuning and attribution with known answers."""
+"""Time scales, fixed points, tuning and attribution with known answers."""
 
 import dataclasses
 
@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from mjxhand import agent as agent_module
-from mjxhand.analyse import dynamics, lesion, saliency, timescales, tuning
-from mjxhand.analyse.lesion import Lesion
+from mjxhand.analyse import dynamics, saliency, timescales, tuning
 from mjxhand.config import ConfigError
 from mjxhand.evaluate import Policy
 
@@ -107,112 +106,46 @@ def test_a_map_without_fixed_points_has_none():
         dynamics.fixed_points(lambda x, u: x, np.full((2, 2), np.nan), np.zeros(1))
 
 
-@pytest.mark.parametrize(
-    "network", [{"cell": "lstm"}, {"cell": "gru"}, {"name": "baseline", "cell": "rnn"}]
-)
-def test_the_core_is_the_area_of_the_network(smoke, network):
+CORES = [
+    ({"cell": "lstm"}, None),
+    ({"recurrent": "LPFC:gru,PMC:rnn", "feedback": "M1:PMC,PMC:LPFC"}, "PMC"),
+    ({"recurrent": "SSC:gru", "feedback": "SSC:SSC"}, "SSC"),
+    ({"name": "baseline", "cell": "rnn"}, None),
+    ({"name": "lstm"}, "recurrent"),
+]
+
+
+@pytest.mark.parametrize(("network", "area"), CORES)
+def test_the_core_is_the_area_of_the_network(smoke, network, area):
+    """From its inputs alone, late ones too, and over an episode's end."""
     policy = policy_of(smoke, **network)
-    core = dynamics.core(policy)
+    core = dynamics.core(policy, area)
     rng = np.random.default_rng(4)
-    obs = {n: jnp.asarray(rng.normal(size=(4, 2, s))) for n, s in SIZES.items()}
+    obs = {n: jnp.asarray(rng.normal(size=(5, 2, s))) for n, s in SIZES.items()}
     agent = policy.agent
-    began = jnp.zeros((4, 2), bool)
-    _, out = agent.apply(policy.params, agent.initial_carry(2), obs, began)
+    began = jnp.zeros((5, 2), bool).at[2, 1].set(True)
+    _, out = jax.jit(agent.apply)(policy.params, agent.initial_carry(2), obs, began)
+    seen = {**obs, **out.areas}
+
+    def given(path, t):
+        if not path.delayed:
+            return np.asarray(seen[path.source][t])
+        before = seen[path.source][t - 1] if t else jnp.zeros_like(seen[path.source][0])
+        return np.where(began[t][:, None], 0.0, before)
+
     drives = np.stack(
-        [
-            core.drive([np.asarray(out.areas[s][t]) for s in core.sources])
-            for t in range(4)
-        ]
+        [core.drive([given(p, t) for p in core.inputs]) for t in range(5)]
     )
-    state = dynamics.visited(core, drives)
+    state = dynamics.visited(core, drives, np.asarray(began))
     hidden = state[:, -core.units :]
     np.testing.assert_allclose(hidden, out.areas[core.area][-1], atol=1e-5)
-    with pytest.raises(ConfigError, match="not recurrent"):
-        dynamics.core(policy, "M7")
 
 
-def outputs(policy, obs, steps=3):
-    carry, seen = policy.agent.initial_carry(2), []
-    for _ in range(steps):
-        carry, out = policy.agent.act(
-            policy.params, policy.stats, carry, obs, jnp.zeros(2, bool)
-        )
-        seen.append(out)
-    return seen
-
-
-def observations(seed):
-    rng = np.random.default_rng(seed)
-    return {
-        n: jnp.asarray(rng.normal(size=(2, s)), jnp.float32) for n, s in SIZES.items()
-    }
-
-
-@pytest.mark.parametrize("name", ["fpn", "baseline"])
-@pytest.mark.parametrize("sense", ["vision", "proprioception", "touch", "goal"])
-def test_a_silent_sense_moves_nothing(smoke, name, sense):
-    policy = policy_of(smoke, name=name)
-    one, other = observations(0), observations(0) | {sense: observations(1)[sense]}
-    cut = lesion.lesioned(policy, Lesion("sense", sense))
-    a, b = outputs(cut, one)[-1], outputs(cut, other)[-1]
-    np.testing.assert_array_equal(a.logits, b.logits)
-    a, b = outputs(policy, one)[-1], outputs(policy, other)[-1]
-    assert np.abs(a.logits - b.logits).max() > 0
-    mean = one | {sense: jnp.zeros_like(one[sense])}
-    np.testing.assert_allclose(
-        outputs(cut, one)[-1].logits, outputs(policy, mean)[-1].logits, atol=1e-6
-    )
-
-
-def test_a_sense_that_is_not_normalised_keeps_its_mean(smoke):
-    ppo = dataclasses.replace(smoke.ppo, normalize_obs=False)
-    policy = policy_of(dataclasses.replace(smoke, ppo=ppo))
-    stats = policy.stats
-    mean = {**stats.mean, "goal": jnp.arange(4.0)}
-    policy = dataclasses.replace(policy, stats=stats.replace(mean=mean))
-    cut = lesion.lesioned(policy, Lesion("sense", "goal"))
-    replaced = observations(0) | {"goal": jnp.broadcast_to(jnp.arange(4.0), (2, 4))}
-    np.testing.assert_allclose(
-        outputs(cut, observations(0))[-1].logits,
-        outputs(policy, replaced)[-1].logits,
-        atol=1e-6,
-    )
-
-
-def test_a_silent_area_cuts_what_passes_through_it_alone(smoke):
-    """Only MCC hears of the goal: without it, or without its pathway to LPFC, nothing does."""
-    policy = policy_of(smoke)
-    one, other = observations(0), observations(0) | {"goal": observations(1)["goal"]}
-    for cut in (Lesion("area", "MCC"), Lesion("pathway", "MCC", "LPFC")):
-        part = lesion.lesioned(policy, cut)
-        a, b = outputs(part, one)[-1], outputs(part, other)[-1]
-        np.testing.assert_array_equal(a.logits, b.logits)
-        assert np.abs(a.areas["MCC"] - b.areas["MCC"]).max() > 0
-    # Without M1 nothing commands the hand.
-    silent = lesion.lesioned(policy, Lesion("area", "M1"))
-    np.testing.assert_array_equal(
-        outputs(silent, one)[-1].logits, outputs(silent, other)[-1].logits
-    )
-
-
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_without_recurrence_every_step_is_the_first(smoke, cell):
-    policy = policy_of(smoke, cell=cell)
-    cut = lesion.lesioned(policy, Lesion("recurrence"))
-    seen = outputs(cut, observations(0))
-    np.testing.assert_array_equal(seen[0].logits, seen[2].logits)
-    whole = outputs(policy, observations(0))
-    np.testing.assert_allclose(seen[0].logits, whole[0].logits, atol=1e-6)
-    assert np.abs(whole[0].areas["PMC"] - whole[2].areas["PMC"]).max() > 1e-4
-
-
-def test_possible_lesions_name_every_part(smoke):
-    parts = lesion.possible(policy_of(smoke).agent)
-    names = [p.name for p in parts]
-    assert {"PMC", "touch", "recurrence", "LPFC → PMC", "M1 → actions"} <= set(names)
-    assert len(set(names)) == len(names)
-    with pytest.raises(ConfigError, match="no area 'M7'; there are: SSC"):
-        lesion.lesioned(policy_of(smoke), Lesion("area", "M7"))
+def test_areas_without_memory_have_no_dynamics(smoke):
+    with pytest.raises(ConfigError, match="'M7' is not recurrent; recurrent: PMC"):
+        dynamics.core(policy_of(smoke), "M7")
+    with pytest.raises(ConfigError, match="recurrent: none"):
+        dynamics.core(policy_of(smoke, name="mlp"))
 
 
 def test_tuning_finds_the_planted_units():
@@ -223,7 +156,8 @@ def test_tuning_finds_the_planted_units():
     x[:, 2] += 2.0 * (label == 4)
     found = tuning.tuning(x, label, episode, permutations=50).set_index("unit")
     assert found.tuned[2]
-    assert found.preferred[2] == 4
+    assert found.preferred[2] == "+z"
+    assert found["mean +z"].idxmax() == 2
     assert found.tuned.sum() == 1
     # Variance between: p (1-p) 4 with p = 1/6, of that plus 1.
     between = 4 * (1 / 6) * (5 / 6)
@@ -255,11 +189,75 @@ def test_attribution_of_a_network_is_complete_and_sees_its_wiring(smoke):
         for n, s in SIZES.items()
         if n != "privileged"
     }
-    grads, error = saliency.attribute(policy, senses, "MCC")
-    assert error < 0.05
+    found = saliency.attribute(policy, senses, ("MCC", "PMC", saliency.ACTIONS))
+    assert all(one.error < 0.05 for one in found.values())
+    assert found[saliency.ACTIONS].grads["goal"].shape == (2, 3, 3, 4)
+    grads = found["MCC"].grads
     assert np.abs(grads["goal"]).sum() > 0
     assert np.abs(grads["touch"]).sum() == 0
     # MCC has no memory: only the last step counts.
     assert np.abs(grads["goal"][:, :, :-1]).sum() == 0
-    grads, _ = saliency.attribute(policy, senses, "PMC")
-    assert np.abs(grads["goal"][:, :, :-1]).sum() > 0
+    assert np.abs(found["PMC"].grads["goal"][:, :, :-1]).sum() > 0
+
+
+class Played:
+    """A recording in memory, of one shard."""
+
+    step_seconds = DT
+
+    def __init__(self, **arrays):
+        self.arrays = arrays
+        self.sizes = {n: a.shape[2] if a.ndim > 2 else 1 for n, a in arrays.items()}
+
+    def read(self, shard, names):
+        return {n: self.arrays[n] for n in names}
+
+    def shards(self, names):
+        yield self.read(0, names)
+
+
+def chosen_goals(seed=7, envs=30, goals=8, steps=25):
+    """Goals that are one choice of four, and activity that ramps along an axis of each."""
+    rng = np.random.default_rng(seed)
+    choice = rng.integers(4, size=(envs, goals))
+    choice[:, 0] = 3
+    time = np.tile(np.arange(steps), goals)
+    goal = np.eye(4, dtype=np.float32)[np.repeat(choice, steps, axis=1)]
+    segment = np.repeat(np.arange(envs * goals).reshape(envs, goals), steps, axis=1)
+    ramp = np.minimum(time, 10)[None, :, None] / 10
+    x = 5.0 + ramp * goal @ np.linalg.qr(rng.normal(size=(12, 12)))[0][:4]
+    return Played(**{"area/PMC": x, "goal": goal, "segment": segment})
+
+
+def test_goals_that_are_few_are_classes_of_their_own():
+    played = chosen_goals()
+    goals = tuning.goals_of(played)
+    assert goals.names == ("goal 1", "goal 2", "goal 3", "goal 4")
+    np.testing.assert_array_equal(
+        goals.label(played.arrays), played.arrays["goal"].argmax(-1)
+    )
+    many = Played(goal=np.random.default_rng(0).normal(size=(5, 20, 3)))
+    assert tuning.goals_of(many) is None
+    turned = Played(remaining=np.zeros((2, 3, 3)), goal=np.zeros((2, 3, 4)))
+    assert tuning.goals_of(turned).names == tuning.TURNS
+
+
+def test_paths_follow_each_goal_from_its_start():
+    """They part along four axes: distances grow with the ramp, and all of it lies between."""
+    played = chosen_goals()
+    path, share = tuning.paths(played, "area/PMC", tuning.goals_of(played), steps=20)
+    assert path["goals"].sum() == 20 * 30 * 7  # a recording's first goal has no start
+    wide = path.pivot(index="seconds", columns="goal", values=["pc1", "pc2", "pc3"])
+    points = wide.to_numpy().reshape(20, 3, 4)
+    apart = np.linalg.norm(points[:, :, 0] - points[:, :, 1], axis=1)
+    # Two axes at right angles, each run along to the ramp's height.
+    expected = np.sqrt(2) * np.minimum(np.arange(20), 10) / 10
+    np.testing.assert_allclose(apart, expected, atol=1e-5)
+    # Between classes lies 3/4 of the ramp's square; the course that they share has the rest:
+    # its variance over time.
+    ramp = np.minimum(np.arange(20), 10) / 10
+    between = 0.75 * np.square(ramp).sum() * 4
+    shared = 0.25 * np.square(ramp - ramp.mean()).sum() * 4
+    assert share == pytest.approx(between / (between + shared), abs=1e-6)
+    with pytest.raises(ConfigError, match="too few goals"):
+        tuning.paths(played, "area/PMC", tuning.goals_of(played), steps=40)

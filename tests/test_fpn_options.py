@@ -66,8 +66,8 @@ def same(a, b, atol=2e-6):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=atol), a, b)
 
 
-def by_loop(params, carry, obs, reset):
-    """TABLE's areas in numpy, one step at a time."""
+def by_loop(params, carry, obs, reset, forgets=()):
+    """TABLE's areas in numpy, one step at a time; those in `forgets` have no memory."""
     p = jax.tree.map(np.asarray, params["params"])
     last = {k: np.array(v.get("activity", v.get("hidden"))) for k, v in carry.items()}
 
@@ -85,6 +85,7 @@ def by_loop(params, carry, obs, reset):
         def cat(*parts):
             return np.concatenate(parts, axis=-1)
 
+        own = {k: np.zeros_like(v) if k in forgets else v for k, v in last.items()}
         new = {}
         new["A1"] = dense("A", cat(o["touch"], o["vision"], last["B"]))
         new["A"] = dense("A", new["A1"], "layer2")
@@ -93,14 +94,14 @@ def by_loop(params, carry, obs, reset):
         d = p["D"]["recurrent"]
         x = cat(new["B"], new["C"], new["A"])
         new["D"] = np.tanh(
-            x @ d["kernel"] + d["bias"] + last["D"] @ d["recurrent_kernel"]
+            x @ d["kernel"] + d["bias"] + own["D"] @ d["recurrent_kernel"]
         )
         e = p["E"]["recurrent"]
         x = cat(new["D"], o["vision"], last["A"]) @ e["kernel"] + e["bias"]
-        h = last["E"] @ e["recurrent_kernel"] + e["recurrent_bias"]
+        h = own["E"] @ e["recurrent_kernel"] + e["recurrent_bias"]
         z, r = sigmoid(x[:, :4] + h[:, :4]), sigmoid(x[:, 4:8] + h[:, 4:8])
         n = np.tanh(x[:, 8:] + r * h[:, 8:])
-        new["E"] = z * last["E"] + (1 - z) * n
+        new["E"] = z * own["E"] + (1 - z) * n
         rows.append(new)
         last = {name: new[name] for name in last}
     return {k: np.stack([row[k] for row in rows]) for k in rows[0]}, last
@@ -235,7 +236,14 @@ def cut_weights(module, params, pathways):
     return params
 
 
-@pytest.mark.parametrize("name", sorted(lesions.single(atlas.parse(TABLE))))
+CUTS = [
+    name
+    for name, lesion in lesions.single(atlas.parse(TABLE)).items()
+    if "memories" not in lesion
+]
+
+
+@pytest.mark.parametrize("name", sorted(CUTS))
 def test_lesion_equals_cutting_the_weights(name):
     """Each area, stream and pathway alone, at run time and by surgery on the kernels."""
     module, params, run = made()
@@ -262,6 +270,38 @@ def test_lesion_equals_cutting_the_weights(name):
     for area in lesion.get("areas", ()):
         if area in got[1].areas:
             assert (got[1].areas[area] == 0).all()
+
+
+@pytest.mark.parametrize("forgets", [["D"], ["E"], ["D", "E"]])
+def test_memory_lesion_equals_a_plain_loop(forgets):
+    """D, in a loop and heard late by B, forgets its own past; B hears of it all the same."""
+    module, params, run = made()
+    obs, reset = senses(5)
+    carry = random_carry(module)
+    lesioned = lesions.apply(params, module.wiring, memories=forgets)
+    after, out = run(lesioned, carry, obs, reset)
+    areas, last = by_loop(params, carry, obs, reset, forgets)
+    for name, activity in areas.items():
+        np.testing.assert_allclose(out.areas[name], activity, atol=2e-5, err_msg=name)
+    np.testing.assert_allclose(after["D"]["hidden"], last["D"], atol=2e-5)
+    intact = run(params, carry, obs, reset)[1]
+    assert np.abs(intact.logits - out.logits).max() > 1e-4
+
+
+def test_part_of_a_memory_and_half_of_it():
+    module, params, run = made()
+    obs, reset = senses(5)
+    carry = random_carry(module)
+    whole, none = (
+        run(lesions.apply(params, module.wiring, memories=m), carry, obs, reset)[1]
+        for m in ((), ["D"])
+    )
+    some = {"D": jnp.array([[1.0], [0.0], [1.0], [0.0]])}
+    mixed = run(lesions.apply(params, module.wiring, memories=some), carry, obs, reset)[
+        1
+    ]
+    same(mixed.logits[:, ::2], whole.logits[:, ::2])
+    same(mixed.logits[:, 1::2], none.logits[:, 1::2])
 
 
 def test_intact_changes_nothing_and_all_lesions_share_one_program():
@@ -332,6 +372,10 @@ def test_unknown_lesions_are_refused():
         lesions.apply(params, module.wiring, ["X"])
     with pytest.raises(ConfigError, match=r"'A -> Z'.*did you mean A -> "):
         lesions.apply(params, module.wiring, pathways=["A -> Z"])
+    with pytest.raises(
+        ConfigError, match=r"no 'A' among the memories .*available: D, E"
+    ):
+        lesions.apply(params, module.wiring, memories=["A"])
 
 
 def with_dropout(rates):

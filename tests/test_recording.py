@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -13,7 +14,15 @@ import pandas as pd
 import pytest
 
 from mjxhand import agent as agent_module
-from mjxhand.analyse import command, gather, lesion, record, recording, run
+from mjxhand.analyse import (
+    command,
+    gather,
+    lesion,
+    linearise,
+    record,
+    recording,
+    run,
+)
 from mjxhand.analyse.lesion import Lesion
 from mjxhand.analyse.recording import AREA, CONTROL, SENSE, Recording
 from mjxhand.config import ConfigError
@@ -179,18 +188,38 @@ def test_gathering_streams_what_memory_would_hold(recorded):
     assert 0 < found.windows["0.4 s"].sums.samples < recorded.samples
 
 
-def test_depths_follow_the_wiring(world):
-    depth = run.depths(world[1])
+def test_depths_follow_the_wiring(recorded, world):
+    depth = run.depths(recorded, world[1])
     assert depth["touch"] == 0
     assert (depth["SSC1"], depth["SSC"], depth["MCC"]) == (1, 2, 1)
     assert depth["LPFC"] < depth["PMC"] < depth["M1"]
 
 
+def test_a_fresh_memory_forgets(recorded, world):
+    """Small weights: under each input one fixed point, and everything decays towards it."""
+    _, policy = world
+    assert linearise.recurrent_areas(recorded, policy, AREA) == ["PMC"]
+    tables = linearise.tables(recorded, policy, AREA, "PMC")
+    points = tables["fixed_points"]
+    assert points["input"].tolist() == ["mean", "step 1", "step 2", "step 3"]
+    assert (points["points"] == 1).all()
+    assert (points["found"] == 1).all()
+    assert (points["stable"] == 1).all()
+    # A forget bias of 1: a unit alone keeps σ(1) = 0.73 of itself per step, τ = 0.26 s.
+    assert points["slowest"].between(0.1, 1.0).all()
+    assert len(tables["spectrum"]) == 4 * 2 * 13
+
+
 def test_lesions_are_measured_beside_the_intact_network(world):
     env, policy = world
-    parts = [Lesion("area", "M1"), Lesion("recurrence")]
+    parts = [Lesion("area", "M1"), Lesion("recurrence", "PMC")]
     table = lesion.measure(policy, env, parts, episodes=4, untrained=policy)
-    assert table["lesion"].tolist() == ["intact", "M1", "recurrence", "untrained"]
+    assert table["lesion"].tolist() == [
+        "intact",
+        "M1",
+        "memory of PMC",
+        "untrained",
+    ]
     # The same policy on the same episodes: no change at all.
     assert table["change"].iloc[-1] == 0
     assert table["episode_seconds"].iloc[-1] == table["episode_seconds"].iloc[0]
@@ -207,28 +236,49 @@ def call(*words):
     )
 
 
+def interrupted(words, manifest):
+    """Start a command, and kill it without warning once there is a whole shard."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, "-m", *map(str, words)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL
+    ) as running:
+        while not manifest.exists() and running.poll() is None:
+            time.sleep(0.02)
+        running.kill()
+    return json.loads(manifest.read_text())["shards"]
+
+
 @pytest.mark.slow
-def test_the_command_writes_a_whole_report(tmp_path):
+def test_the_command_goes_on_after_it_was_killed_and_writes_a_whole_report(tmp_path):
     trained = call(
         *"mjxhand.train smoke --no-film --quiet --evaluate-episodes 0".split(),
-        *("--env.goal-seconds", "4", "--out", tmp_path / "run"),
+        *"--physics.impl native --env.goal-seconds 4".split(),
+        *("--out", tmp_path / "run"),
     )
     assert trained.returncode == 0, trained.stderr
     out = tmp_path / "out"
-    words = "--steps 6000 --envs 64 --groups 3 --permutations 3 --lesion-episodes 2"
-    done = call("mjxhand.analyse", tmp_path / "run", "--out", out, *words.split())
+    words = "--steps 24000 --envs 32 --groups 3 --permutations 3 --lesion-episodes 2"
+    words = ("mjxhand.analyse", tmp_path / "run", "--out", out, *words.split())
+    first = interrupted(words, out / "recording" / recording.MANIFEST)
+    assert 1 <= len(first) < 3
+    before = (out / "recording" / first[0]).stat().st_mtime_ns
+    done = call(*words)
     assert done.returncode == 0, done.stderr
+    assert (out / "recording" / first[0]).stat().st_mtime_ns == before
     page = (out / "report.html").read_text()
-    assert "cannot be said" not in page.split("</table>")[0] or "–" in page
     assert 'src="data:image/png' in page
     assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "primary somatosensory cortex" in page
     decoded = pd.read_csv(out / "tables" / "decoding.csv")
     assert {"trained", "untrained", "both"} == set(decoded["policy"])
     assert {"PMC", "M1", "touch", "present action"} <= set(decoded["area"])
     claims = pd.read_csv(out / "tables" / "claims.csv")
     assert claims["verdict"].notna().all()
-    assert json.loads((out / "summary.json").read_text())["samples"] >= 6000
-    for name in ("decoding", "lesions", "cka", "dynamics"):
+    lesions = pd.read_csv(out / "tables" / "lesions.csv")
+    assert {"intact", "memory of PMC", "untrained"} <= set(lesions["lesion"])
+    assert json.loads((out / "summary.json").read_text())["samples"] == 3 * 256 * 32
+    for name in ("decoding", "lesions", "cka", "dynamics", "tuning"):
         assert (out / "figures" / f"{name}.svg").stat().st_size > 1000
 
 

@@ -8,7 +8,12 @@ try:
     from mjxhand.analyse.command import main
 except ModuleNotFoundError as error:
     # The libraries are an extra: say which is missing, in the one line of every error.
-    if (error.name or "").partition(".")[0] not in ("scipy", "pandas", "matplotlib"):
+    if (error.name or "").partition(".")[0] not in (
+        "scipy",
+        "pandas",
+        "matplotlib",
+        "threadpoolctl",
+    ):
         raise
     print(
         f"error: {ConfigError(f'{error.name} is missing: pip install mjxhand[analysis]')}",

@@ -1,6 +1,5 @@
 """`python -m mjxhand.analyse RUN --out DIR`: record a policy, analyse it, write the report."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,17 +9,28 @@ import numpy as np
 import pandas as pd
 
 from mjxhand import cli
-from mjxhand.analyse import claims, gather, lesion, record, report, run
+from mjxhand.analyse import (
+    anatomy,
+    claims,
+    gather,
+    lesion,
+    linearise,
+    record,
+    report,
+    run,
+    saliency,
+    showcase,
+    store,
+    tuning,
+)
 from mjxhand.analyse.display import Display
 from mjxhand.analyse.recording import AREA, CONTROL, Recording
 from mjxhand.cli import Dir
 from mjxhand.config import ConfigError, Impl
 from mjxhand.evaluate import Policy, load_policy, make_env, untrained
 from mjxhand.pretrained import output_folder
-from mjxhand.storage import write_text_atomically
 
 PROG = "python -m mjxhand.analyse"
-SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,7 @@ class AnalyseOptions:
     """Folder of the run."""
     out: str = ""
     """Folder for the recording, tables, figures and report; by default DIR/analysis."""
-    steps: int = 200_000
+    steps: int = 100_000
     """Control steps to record, over all environments."""
     envs: int = 128
     """Environments that are recorded at once."""
@@ -47,7 +57,7 @@ class AnalyseOptions:
     """Permutations of episodes that chance is taken from."""
     control: bool = True
     """Whether an untrained network is shown the same senses, for comparison."""
-    lesion_episodes: int = 64
+    lesion_episodes: int = 32
     """Episodes per lesion; 0: no lesions."""
     record_only: bool = False
     """Stop after recording."""
@@ -104,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     tables = analyse(recording, policy, options, display)
     # Saved before the lesions, which play anew: what was computed is not lost with them.
-    save(out, tables, summary(recording, policy, env.label, options, display))
+    store.save(out, tables, summary(recording, policy, env.label, options, display))
     if options.lesion_episodes:
         with display.stage("lesions", 1.0) as show:
             tables["lesions"] = lesion.measure(
@@ -116,7 +126,7 @@ def main(argv: list[str] | None = None) -> int:
                 untrained=untrained(policy),
                 show=show,
             )
-        save(out, tables, summary(recording, policy, env.label, options, display))
+        store.save(out, tables, summary(recording, policy, env.label, options, display))
     display.say(f"report: {write_report(out)}")
     return 0
 
@@ -129,14 +139,18 @@ def summary(
     display: Display,
 ) -> dict:
     """How an analysis was made, JSON-ready."""
+    episodes = gather.episodes_of(recording)
+    ended = np.concatenate([s["success"] for s in recording.shards(["success"])], 1)
     return {
         "task": label,
         "run": str(options.dir),
         "update": policy.update,
         "network": asdict(policy.config.network),
+        "areas": anatomy.described(policy.agent),
         "impl": recording.settings.impl,
         "samples": recording.samples,
-        "episodes": len(np.unique(gather.episodes_of(recording))),
+        "episodes": len(np.unique(episodes)),
+        "goals": int(ended.sum()),
         "step_seconds": recording.step_seconds,
         "control": options.control,
         "groups": options.groups,
@@ -149,7 +163,8 @@ def analyse(
     recording: Recording, policy: Policy, options: AnalyseOptions, display: Display
 ) -> run.Tables:
     """Every analysis but lesions, of the policy and of its control."""
-    depth = run.depths(policy)
+    depth = run.depths(recording, policy)
+    goals = tuning.goals_of(recording)
     networks = [(AREA, policy)]
     if recording.settings.control:
         networks.append((CONTROL, record.control_of(policy)))
@@ -162,57 +177,28 @@ def analyse(
             )
         with display.stage(f"decoding, {who}", 1.0) as show:
             parts.append(
-                run.of_sums(gathered, prefix, depth, options.permutations, show)
+                run.of_sums(gathered, prefix, depth, options.permutations, show, goals)
             )
         del gathered
         with display.stage(f"time scales, {who}", len(recording)) as show:
             parts.append(run.of_sequences(recording, prefix, depth, show))
-        with display.stage(f"fixed points, {who}", 1.0):
-            parts.append(run.of_dynamics(recording, network, prefix))
-        count = len(recording.of_kind(prefix)) + 1
-        with display.stage(f"saliency, {who}", count) as show:
+        areas = linearise.recurrent_areas(recording, network, prefix)
+        if areas:
+            with display.stage(f"fixed points, {who}", len(areas)) as show:
+                parts.append(run.of_dynamics(recording, network, prefix, show))
+        with display.stage(f"saliency, {who}", saliency.WINDOWS) as show:
             parts.append(run.of_saliency(recording, network, prefix, show))
     tables = run.joined(parts)
     planned = tables.get("planning_test", pd.DataFrame())
     if len(planned):
         planned = pd.DataFrame(planned[planned["what"] == "command"])
-    tables["claims"] = claims.table(tables["decoding"], planned, tables["selectivity"])
-    tables["showcase"] = claims.figures(tables["decoding"])
+    turned = tables.get("turn_test", pd.DataFrame(columns=["policy", "window"]))
+    decoded = tables["decoding"]
+    tables["claims"] = claims.table(decoded, planned, turned, tables["selectivity"])
+    tables["showcase"] = showcase.figures(decoded)
     return tables
-
-
-def save(out: Path, tables: run.Tables, facts: dict) -> None:
-    """Write tables as CSV, and how they were made."""
-    folder = out / "tables"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # An earlier analysis leaves nothing behind that this one did not compute.
-        for old in folder.glob("*.csv"):
-            if old.stem not in tables:
-                old.unlink()
-        for name, table in tables.items():
-            text = table.to_csv(index=False, float_format="%.6g")
-            write_text_atomically(folder / f"{name}.csv", text)
-        write_text_atomically(out / SUMMARY, json.dumps(facts, indent=1) + "\n")
-    except OSError as error:
-        raise ConfigError(f"cannot write to {out}: {error.strerror}") from None
-
-
-def load(out: Path) -> tuple[run.Tables, dict]:
-    """What `save` wrote.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    try:
-        facts = json.loads((out / SUMMARY).read_text())
-    except (OSError, ValueError):
-        raise ConfigError(f"{out} holds no analysis (no {SUMMARY})") from None
-    paths = sorted((out / "tables").glob("*.csv"))
-    return {p.stem: pd.read_csv(p, keep_default_na=True) for p in paths}, facts
 
 
 def write_report(out: Path) -> Path:
     """Figures and report from the tables in `out`; the report's path."""
-    tables, facts = load(out)
-    return report.write(out, tables, facts)
+    return report.write(out, *store.load(out))

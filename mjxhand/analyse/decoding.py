@@ -1,8 +1,7 @@
 """Decoding: how much of a quantity can be read from an area's activity.
 
 Cross-validated ridge regression, with whole episodes left out, and for comparison a nonlinear
-one: ridge regression on random Fourier features, which approximates a kernel machine with a
-Gaussian kernel (Rahimi & Recht 2007, NIPS 20). Chance comes from permuted episodes: the targets
+one (`fourier`). Chance comes from permuted episodes: the targets
 of whole episodes, in another order, keep their own time course and lose the activity's.
 """
 
@@ -12,19 +11,16 @@ import numpy as np
 import pandas as pd
 
 from mjxhand.analyse import moments as moments_module
-from mjxhand.analyse import ridge
+from mjxhand.analyse import ridge, threads
+from mjxhand.analyse.fourier import fourier_features
 from mjxhand.analyse.gather import PAST, PRESENT, PROFILE, Gathering, Window
 from mjxhand.analyse.moments import GROUPS, Moments
 from mjxhand.analyse.targets import component_names
 from mjxhand.config import ConfigError
 
 PERMUTATIONS = 20
-FEATURES = 300
-"""Random Fourier features of the nonlinear control."""
 CURVED = (PRESENT, PAST, "0.8 s", "success 0.8 s")
 """Windows that have a nonlinear control."""
-COMPONENTS = 40
-"""Principal components of the activity that the nonlinear control sees."""
 
 
 def decode(
@@ -67,29 +63,6 @@ def decode(
     return ridge.interval(scores), r2
 
 
-def fourier_features(
-    x: np.ndarray, features: int = FEATURES, components: int = COMPONENTS, seed: int = 0
-) -> np.ndarray:
-    """Leading principal components of x and random Fourier features of them, `[n, ...]`.
-
-    z = √2 cos(ω·x/s + b) with ω normal, b uniform and s the median distance between samples,
-    of components scaled to unit variance over the leading one's.
-    """
-    rng = np.random.default_rng(seed)
-    centred = x - x.mean(0)
-    values, vectors = np.linalg.eigh(
-        np.cov(centred, rowvar=False).reshape(x.shape[1], -1)
-    )
-    lead = vectors[:, ::-1][:, :components]
-    low = (centred @ lead / np.sqrt(max(values[-1], 1e-12))).astype(np.float32)
-    some = low[rng.integers(len(low), size=(2, 2000))]
-    scale = np.median(np.linalg.norm(some[0] - some[1], axis=1)) or 1.0
-    omega = rng.normal(size=(low.shape[1], features)) / scale
-    phase = rng.uniform(0, 2 * np.pi, features)
-    waves = np.sqrt(2) * np.cos(low @ omega.astype(np.float32) + phase)
-    return np.concatenate([low, waves.astype(np.float32)], axis=1)
-
-
 def permuted(
     y: np.ndarray, episode: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
@@ -119,7 +92,7 @@ def chance(
     """
     rng = np.random.default_rng(seed)
     # So many at once that their targets stay small beside the activity.
-    at_once = max(1, 1000 // y.shape[1])
+    at_once = max(1, 500 // y.shape[1])
     found, bases = [], None
     for start in range(0, permutations, at_once):
         count = min(at_once, permutations - start)
@@ -151,18 +124,19 @@ def table(
         `components`, `left_out`
         (constant components, by name), `samples`. By component: `r2` of each.
     """
-    rows, parts = [], []
     # The profile's leads are `planning`'s: the same targets on fewer samples.
     names = list(windows or (n for n in gathering.windows if n != PROFILE))
-    done, total = 0, len(names) * len(_sources(gathering))
-    for name in names:
-        window = gathering.windows[name]
-        for source in _sources(gathering):
-            more, each = _row(gathering, window, source, permutations, nonlinear, seed)
-            rows += more
-            parts += each
-            done += 1
-            show(done / total)
+    every = [(name, source) for name in names for source in _sources(gathering)]
+
+    def one(what: tuple[str, str]):
+        window = gathering.windows[what[0]]
+        return _row(gathering, window, what[1], permutations, nonlinear, seed)
+
+    rows, parts = [], []
+    for done, (_, (more, pieces)) in enumerate(threads.each(one, every)):
+        rows += more
+        parts += pieces
+        show((done + 1) / len(every))
     return pd.DataFrame(rows), pd.DataFrame(parts)
 
 
@@ -182,6 +156,8 @@ def _row(
     if not usable(found):
         return [], []
     varies = ~ridge.constant(found)
+    if not varies.any():  # no goal was ever reached, say
+        return [], []
     scores = ridge.cross_validate(found.targets(varies))
     column = np.cumsum(varies) - 1  # of a target in `scores`
     null, curved, straight = _controls(
@@ -239,16 +215,16 @@ def _controls(gathering, window, source, varies, permutations, nonlinear, seed):
         return empty, empty, empty
     x, y = kept.sources[source][valid], kept.y[window.name][valid][:, varies]
     episode, group = kept.episode[valid], kept.group[valid]
+    # Half as many groups: it costs half, and these are compared with each other only.
+    fewer = max(3, gathering.groups // 2)
+    group = group % fewer
     null = empty
     if permutations:
-        # Half as many groups: it costs half, and chance is chance.
-        fewer = max(3, gathering.groups // 2)
-        null = chance(x, y, episode, group % fewer, fewer, permutations, seed)
+        null = chance(x, y, episode, group, fewer, permutations, seed)
     if not nonlinear or window.name not in CURVED:
         return null, empty, empty
 
     def r2(z):
-        found = moments_module.of(z, y, group, gathering.groups)
-        return ridge.cross_validate(found).r2()
+        return ridge.cross_validate(moments_module.of(z, y, group, fewer)).r2()
 
     return null, r2(fourier_features(x, seed=seed)), r2(x)

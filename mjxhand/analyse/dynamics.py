@@ -17,16 +17,20 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from mjxhand.analyse import anatomy
 from mjxhand.config import ConfigError
 from mjxhand.evaluate import Policy
 from mjxhand.networks import layers
-from mjxhand.networks.fpn import FPN
+from mjxhand.networks.baseline import Baseline
 from mjxhand.networks.recurrent import find_cell
+from mjxhand.wiring import Pathway
 
 Step = Callable[[jax.Array, jax.Array], jax.Array]
 """(state [S], input [I]) → next state [S]."""
 
-ITERATIONS = 200
+ITERATIONS = 100
+AT_ONCE = 8
+"""Starts that are searched from side by side."""
 TOLERANCE = 1e-4
 """Largest |F(s, u) - s| of what counts as a fixed point."""
 APART = 1e-2
@@ -56,7 +60,7 @@ class Core:
     """A recurrent area as a map of its state vector, apart from its network."""
 
     area: str
-    sources: tuple[str, ...]  # what its input is read from, in order
+    inputs: tuple[Pathway, ...]  # what its input is read from, in order; some come late
     states: tuple[str, ...]
     units: int
     params: Any  # kernel, recurrent_kernel, bias and, of some cells, recurrent_bias
@@ -73,7 +77,7 @@ class Core:
         return jnp.concatenate([after[n][0] for n in self.states])
 
     def drive(self, sources: list[np.ndarray]) -> np.ndarray:
-        """Projected input `[n, gates · units]` from the sources' activity, `[n, U_s]` each."""
+        """Projected input `[n, gates · units]` from each input's activity, `[n, U_s]`."""
         given = [jnp.asarray(s, jnp.float32) for s in sources]
         projected = layers.project(given, self.params["kernel"])
         return np.asarray(projected + self.params["bias"])
@@ -82,44 +86,49 @@ class Core:
 def core(policy: Policy, area: str | None = None) -> Core:
     """The recurrent area of a policy's network (the first there is, or the one named).
 
+    Activity that comes back to the area late, over others or from itself, is part of its
+    input, not of its state.
+
     Raises:
         ConfigError: no such area, or it is not recurrent.
     """
-    network, params = policy.agent.network, policy.params["params"]
-    if isinstance(network, FPN):
-        recurrent = [a for a in network.wiring.areas if a.recurrent]
-        names = [a.name for a in recurrent]
-        if area not in (None, *names) or not names:
-            raise ConfigError(
-                f"area {area!r} is not recurrent; recurrent: {', '.join(names)}"
-            )
-        one = recurrent[names.index(area) if area else 0]
-        if one.layers > 1:
-            sources = (f"{one.name}{one.layers - 1}",)
-        else:
-            sources = network.wiring.sources(one.name)
-        found, units = params[one.name]["recurrent"], one.units
-        name = one.name
-    else:
-        if area not in (None, "recurrent"):
-            raise ConfigError(f"area {area!r} is not recurrent; recurrent: recurrent")
-        name, sources = "recurrent", ("dense",)
-        found = params["policy"]["recurrent"]
-        units = found["recurrent_kernel"].shape[0]
-    states = find_cell(policy.config.network.cell).states
-    return Core(name, sources, states, units, found, policy.config.network.cell)
+    network, wiring = policy.agent.network, anatomy.wiring_of(policy.agent)
+    names = anatomy.recurrent(policy.agent)
+    name = area or next(iter(names), None)
+    if wiring is None or name not in names:
+        known = ", ".join(names) or "none"
+        raise ConfigError(f"area {name!r} is not recurrent; recurrent: {known}")
+    one = wiring.area(name)
+    inputs = wiring.inputs(name)
+    if one.layers > 1:
+        inputs = (Pathway(f"{name}{one.layers - 1}", name),)
+    tower = "policy" if isinstance(network, Baseline) else name
+    params = policy.params["params"][tower]["recurrent"]
+    cell = one.cell or policy.config.network.cell
+    return Core(name, inputs, find_cell(cell).states, one.units, params, cell)
 
 
-def visited(core: Core, drives: np.ndarray) -> np.ndarray:
-    """States after running from zero over inputs `[W, M, I]`: `[M, S]`."""
+def visited(
+    core: Core, drives: np.ndarray, began: np.ndarray | None = None
+) -> np.ndarray:
+    """States after running from zero over inputs `[W, M, I]`: `[M, S]`.
+
+    Args:
+        began: bool `[W, M]`, where an episode begins and the state is zero before the step.
+    """
     step = jax.vmap(core.step)
-    state = jnp.zeros((drives.shape[1], core.units * len(core.states)))
+    zero = jnp.zeros((drives.shape[1], core.units * len(core.states)))
+    fresh = np.zeros(drives.shape[:2], bool) if began is None else began
+
+    def one(state, given):
+        drive, reset = given
+        return step(state * ~reset[:, None], drive), None
 
     @jax.jit
-    def run(state, drives):
-        return jax.lax.scan(lambda s, u: (step(s, u), None), state, drives)[0]
+    def run(state, drives, fresh):
+        return jax.lax.scan(one, state, (drives, fresh))[0]
 
-    return np.asarray(run(state, jnp.asarray(drives)))
+    return np.asarray(run(zero, jnp.asarray(drives), jnp.asarray(fresh)))
 
 
 def fixed_points(
@@ -148,8 +157,7 @@ def fixed_points(
     def residual(state):
         return step(state, jnp.asarray(drive)) - state
 
-    def improve(_, carry):
-        state, damping = carry
+    def improve(state, damping):
         r, jacobian = residual(state), jax.jacfwd(residual)(state)
         normal = jacobian.T @ jacobian + damping * jnp.eye(size)
         trial = state - jnp.linalg.solve(normal, jacobian.T @ r)
@@ -158,13 +166,26 @@ def fixed_points(
         damping = jnp.clip(jnp.where(better, damping / 3, damping * 4), 1e-9, 1e6)
         return jnp.where(better, trial, state), damping
 
-    @jax.jit
-    @jax.vmap
+    def goes_on(carry):
+        count, state, _ = carry
+        # Well below the tolerance: points found from two sides must coincide.
+        return (count < iterations) & (
+            jnp.linalg.norm(residual(state)) > tolerance / 30
+        )
+
     def search(start):
-        state, _ = jax.lax.fori_loop(0, iterations, improve, (start, jnp.float32(1e-2)))
+        _, state, _ = jax.lax.while_loop(
+            goes_on,
+            lambda carry: (carry[0] + 1, *improve(*carry[1:])),
+            (0, start, jnp.float32(1e-2)),
+        )
         return state, jnp.linalg.norm(residual(state))
 
-    ends, speed = search(jnp.asarray(starts, jnp.float32))
+    # A few at once: Jacobians of all starts of a large area would fill the memory.
+    run = jax.jit(
+        lambda all_starts: jax.lax.map(search, all_starts, batch_size=AT_ONCE)
+    )
+    ends, speed = run(jnp.asarray(starts, jnp.float32))
     ends, speed = np.asarray(ends), np.asarray(speed)
     good = speed < tolerance
     points, share = distinct(ends[good], apart * max(float(starts.std()), 1e-3))

@@ -131,7 +131,8 @@ def planning(tables: Tables, folder: Path) -> None:
     if "planning_profile" not in tables:
         return
     profile = tables["planning_profile"]
-    pair = [a for a in ("PMC", "M1") if a in set(profile["area"])] or order(profile)[:2]
+    areas = order(pd.DataFrame(profile[profile["depth"] > 0]))
+    pair = [a for a in ("PMC", "M1") if a in areas] or areas[-2:]
     with style.figure(folder / "planning", 1, 3, 2.6) as axes:
         for axis, policy in zip(axes[0], POLICIES, strict=False):
             for index, area in enumerate(order(profile)):
@@ -163,11 +164,14 @@ def planning(tables: Tables, folder: Path) -> None:
             )
             axis.legend(title="grey: other areas, senses", title_fontsize=7)
         axis = axes[0][2]
+        if len(pair) < 2:
+            axis.axis("off")
+            return
         for policy, hue in zip(POLICIES, (style.INK, style.SOFT), strict=True):
             wide = profile[profile["policy"] == policy].pivot_table(
                 index="seconds", columns="area", values="r2"
             )
-            if set(pair) <= set(wide.columns) and len(pair) == 2:
+            if set(pair) <= set(wide.columns):
                 axis.plot(
                     wide.index, wide[pair[0]] - wide[pair[1]], color=hue, label=policy
                 )

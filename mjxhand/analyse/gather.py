@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mjxhand.analyse import targets
+from mjxhand.analyse import targets, threads
 from mjxhand.analyse.moments import GROUPS, Gathered, Joint, group_of
 from mjxhand.analyse.recording import AREA, SENSE, Recording
 
@@ -18,8 +18,10 @@ MAX_WINDOW = 200_000
 """Samples that a window ahead in time uses at most; neighbours tell nearly the same."""
 MAX_JOINT = 200_000
 """Samples of the covariance of all areas and senses."""
-MAX_KEPT = 20_000
+MAX_KEPT = 12_000
 """Samples kept in memory."""
+AT_ONCE = 4
+"""Most arrays of a shard in memory side by side."""
 SUCCESS_SECONDS = (0.8, 1.6)
 PROFILE_SECONDS = (0.0, 0.08, 0.16, 0.24, 0.4, 0.8, 1.2, 1.6)
 """Leads of the planning profile, all on the same samples."""
@@ -131,13 +133,17 @@ def gather(
             rows[window.name] = (used, y, valid)
         keep, both = _every(shape, stride_kept), _every(shape, stride_joint)
         x_kept, x_joint = {}, {}
-        for name in sources:
+
+        def one(name: str, shard=shard, rows=rows, keep=keep, both=both):
             x = recording.read(shard, [name])[name]
             for window in windows:
                 window.sums.source(name, x[rows[window.name][0]])
-            x_kept[name] = x[keep]
-            if name in joint.sizes:
-                x_joint[name] = x[both]
+            return x[keep], x[both] if name in joint.sizes else None
+
+        for name, (x_few, x_some) in threads.each(one, sources, most=AT_ONCE):
+            x_kept[name] = x_few
+            if x_some is not None:
+                x_joint[name] = x_some
         joint.add(x_joint, group[shard][both])
         kept.append(_kept(x_kept, rows, small, episode[shard], group[shard], keep))
         show(shard + 1)
@@ -194,7 +200,7 @@ def _every(shape: tuple[int, ...], stride: int) -> np.ndarray:
 
 
 def _kept(x: Values, rows, small: Values, episode, group, keep) -> Kept:
-    names = ("segment", "remaining")
+    names = ("segment", "remaining", "goal")
     length = keep.shape[1]
     return Kept(
         sources=x,

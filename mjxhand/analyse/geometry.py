@@ -5,6 +5,7 @@ arXiv:1905.00414 (linear CKA); Kriegeskorte et al. 2008, Front. Syst. Neurosci. 
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -148,19 +149,24 @@ def rsa(
     ids = episode[drawn]
     apart = ids[i] != ids[j]
     i, j = i[apart], j[apart]
-    ranks = {
-        name: stats.rankdata(dissimilarity(values[drawn])[i, j]).astype(np.float32)
-        for name, values in x.items()
-    }
+    ranks = np.stack(
+        [stats.rankdata(dissimilarity(v[drawn])[i, j]) for v in x.values()]
+    ).astype(np.float32)
+    ranks -= ranks.mean(1, keepdims=True, dtype=np.float64)
     _, dense = np.unique(ids, return_inverse=True)
     group = dense % groups
-    keeps = [(group[i] != g) & (group[j] != g) for g in range(groups)]
-    names = list(x)
-    rows = []
-    for at, a in enumerate(names):
-        for b in names[at:]:
-            left_out = np.array([_correlate(ranks[a][k], ranks[b][k]) for k in keeps])
-            estimate = jackknife(_correlate(ranks[a], ranks[b]), left_out)
+    whole = Ranks.of(ranks)
+    rho = whole.correlation()
+    left_out = np.stack(
+        [
+            whole.without(ranks[:, (group[i] == g) | (group[j] == g)]).correlation()
+            for g in range(groups)
+        ]
+    )
+    names, rows = list(x), []
+    for m, a in enumerate(names):
+        for n, b in enumerate(names[m:], m):
+            estimate = jackknife(rho[m, n], left_out[:, m, n])
             rows.append(
                 {
                     "a": a,
@@ -173,9 +179,35 @@ def rsa(
     return pd.DataFrame(rows)
 
 
-def _correlate(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = a - a.mean(dtype=np.float64), b - b.mean(dtype=np.float64)
-    return float((a @ b) / np.sqrt((a @ a) * (b @ b) + 1e-30))
+@dataclass(frozen=True)
+class Ranks:
+    """Sums over pairs of the ranks of S sources, from which pairs can be taken away."""
+
+    count: int
+    total: np.ndarray  # [S]
+    products: np.ndarray  # [S, S]
+
+    @classmethod
+    def of(cls, ranks: np.ndarray) -> "Ranks":
+        """Of ranks `[S, pairs]`."""
+        products = (ranks @ ranks.T).astype(np.float64)
+        return cls(ranks.shape[1], ranks.sum(1, dtype=np.float64), products)
+
+    def without(self, ranks: np.ndarray) -> "Ranks":
+        """Those of the other pairs."""
+        part = Ranks.of(ranks)
+        return Ranks(
+            self.count - part.count,
+            self.total - part.total,
+            self.products - part.products,
+        )
+
+    def correlation(self) -> np.ndarray:
+        """Pearson correlation of the ranks, `[S, S]`."""
+        mean = self.total / self.count
+        covariance = self.products / self.count - np.outer(mean, mean)
+        deviation = np.sqrt(np.diag(covariance).clip(1e-30))
+        return covariance / np.outer(deviation, deviation)
 
 
 def matrix(table: pd.DataFrame, value: str) -> pd.DataFrame:

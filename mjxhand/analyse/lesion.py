@@ -1,28 +1,26 @@
 """Causality: what the hand can no longer do when a part of the network is silent.
 
-`lesioned` is the one place that knows how a lesion is made: areas, pathways and senses by
-setting rows of the kernels that read them to zero, recurrence by starting the memory
-afresh at every step.
-
-A silent sense is one replaced by its running mean: normalised observations are then 0, which is
-what a kernel without those rows sees.
+Lesions act at run time, as gains beside the weights (`mjxhand.networks.lesions`): areas and
+pathways send nothing, a recurrent area forgets at every step. All lesions share one compiled
+program. A silent sense is one at its running mean: normalised observations are then 0.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
 from mjxhand.agent import Agent
+from mjxhand.analyse import anatomy
+from mjxhand.analyse.anatomy import ACTIONS
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.evaluate import Evaluator, Policy
-from mjxhand.networks.fpn import FPN
-from mjxhand.wiring import PRIVILEGED
+from mjxhand.networks import lesions
+from mjxhand.wiring import Pathway, Wiring
 
 Kind = Literal["area", "pathway", "sense", "recurrence"]
 
@@ -32,82 +30,47 @@ class Lesion:
     """A part of a network to silence."""
 
     kind: Kind
-    source: str = ""  # the area or sense; of a pathway, where it begins
-    target: str = ""  # of a pathway, where it ends
+    source: str = ""
+    """The area or sense; of a pathway, where it begins; empty: the memory of all areas."""
+    target: str = ""
+    """Of a pathway, where it ends: an area, or `actions`."""
 
     @property
     def name(self) -> str:
-        """For tables: `PMC`, `LPFC → PMC`, `touch`, `recurrence`."""
+        """For tables: `PMC`, `LPFC → PMC`, `touch`, `memory of PMC`."""
         if self.kind == "pathway":
             return f"{self.source} → {self.target}"
-        return self.source or self.kind
-
-
-@dataclass(frozen=True)
-class Edge:
-    """One source of one kernel: the rows that read it."""
-
-    source: str
-    target: str  # an area, or a head
-    path: tuple[str, ...]  # of the kernel in the parameters
-    rows: slice
-
-
-class Forgetful(Agent):
-    """An agent whose recurrent state is zero before every step."""
-
-    def act(self, params, stats, carry, obs, began):
-        """As `Agent.act`, with every step the first of an episode."""
-        return super().act(params, stats, carry, obs, jnp.ones_like(began))
-
-
-def edges(agent: Agent) -> list[Edge]:
-    """Every source of every kernel on the way from the senses to the actions."""
-    found: list[Edge] = []
-
-    def add(path: tuple[str, ...], target: str, sources: Iterable[tuple[str, int]]):
-        start = 0
-        for source, size in sources:
-            rows = slice(start, start + size)
-            found.append(Edge(source, target, path, rows))
-            start += size
-
-    sizes = dict(agent.observation_sizes)
-    network = agent.network
-    if isinstance(network, FPN):
-        sizes |= {a.name: a.units for a in network.wiring.areas}
-        for area in network.wiring.areas:
-            first = "recurrent" if area.recurrent and area.layers == 1 else "layer1"
-            sources = [(s, sizes[s]) for s in network.wiring.sources(area.name)]
-            add((area.name, first), area.name, sources)
-        add(("policy_head",), "actions", [(s, sizes[s]) for s in network.wiring.policy])
-    else:
-        sources = [(s, sizes[s]) for s in sorted(sizes) if s != PRIVILEGED]
-        several = len(network.dense_units) > 1
-        for index, units in enumerate(network.dense_units):
-            name = f"dense{index + 1}" if several else "dense"
-            add(("policy", name), name, sources)
-            sources = [(name, units)]
-        if network.recurrent_units:
-            add(("policy", "recurrent"), "recurrent", sources)
-            sources = [("recurrent", network.recurrent_units)]
-        add(("policy", "logits"), "actions", sources)
-    return found
+        if self.kind == "recurrence":
+            return f"memory of {self.source or 'all areas'}"
+        return self.source
 
 
 def possible(agent: Agent) -> list[Lesion]:
-    """Every lesion of a network: areas, senses, pathways, recurrence."""
-    every = edges(agent)
-    sources = list(dict.fromkeys(e.source for e in every))
-    senses = [s for s in sources if s in agent.observation_sizes]
-    areas = [s for s in sources if s not in agent.observation_sizes]
-    pathways = dict.fromkeys((e.source, e.target) for e in every)
+    """Every lesion of a network: areas, senses, memories, pathways.
+
+    Of a network that does not tell its wiring, the senses alone.
+    """
+    wiring = anatomy.wiring_of(agent)
+    senses = [Lesion("sense", s) for s in anatomy.senses_of(agent)]
+    if wiring is None:
+        return senses
+    memories = [Lesion("recurrence", a) for a in anatomy.recurrent(agent)]
     return [
-        *(Lesion("area", a) for a in areas),
-        *(Lesion("sense", s) for s in senses),
-        Lesion("recurrence"),
-        *(Lesion("pathway", s, t) for s, t in pathways),
+        *(Lesion("area", a.name) for a in wiring.areas),
+        *senses,
+        *memories,
+        *([Lesion("recurrence")] if len(memories) > 1 else []),
+        *dict.fromkeys(Lesion("pathway", p.source, _end(p)) for p in _acting(wiring)),
     ]
+
+
+def _acting(wiring: Wiring) -> list[Pathway]:
+    """Pathways on the way to the actions: all but those into the critic's head."""
+    return [p for p in wiring.all_pathways if p.target != "value"]
+
+
+def _end(pathway: Pathway) -> str:
+    return ACTIONS if pathway.target == "policy" else pathway.target
 
 
 def lesioned(policy: Policy, lesion: Lesion) -> Policy:
@@ -116,53 +79,52 @@ def lesioned(policy: Policy, lesion: Lesion) -> Policy:
     Raises:
         ConfigError: the network has no such part.
     """
-    if lesion.kind == "recurrence":
-        agent = policy.agent
-        forgetful = Forgetful(
-            agent.network,
-            agent.distribution,
-            agent.observation_sizes,
-            agent.normalize_obs,
+    parts = possible(policy.agent)
+    if any(p.kind == "recurrence" for p in parts):
+        parts.append(Lesion("recurrence"))
+    if lesion not in parts:
+        known = [p.name for p in possible(policy.agent) if p.kind == lesion.kind]
+        raise ConfigError(
+            f"no {lesion.kind} {lesion.name!r}; there are: {', '.join(known) or 'none'}"
         )
-        return replace(policy, agent=forgetful)
-    cut = [
-        e
-        for e in edges(policy.agent)
-        if e.source == lesion.source and lesion.target in ("", e.target)
-    ]
-    if not cut:
-        known = ", ".join(
-            p.name for p in possible(policy.agent) if p.kind == lesion.kind
+    wiring = anatomy.wiring_of(policy.agent)
+    if wiring is None:
+        return _numb(policy, lesion.source)
+    part: dict[str, Any] = {"areas": [lesion.source]}
+    if lesion.kind == "pathway":
+        ends = (lesion.source, lesion.target)
+        cut = [str(p) for p in _acting(wiring) if (p.source, _end(p)) == ends]
+        part = {"pathways": cut}
+    elif lesion.kind == "recurrence":
+        every = anatomy.recurrent(policy.agent)
+        part = {"memories": [lesion.source] if lesion.source else every}
+    return replace(policy, params=lesions.apply(policy.params, wiring, **part))
+
+
+def intact(policy: Policy) -> Policy:
+    """The whole policy in the form of a lesioned one, so that it shares their program."""
+    wiring = anatomy.wiring_of(policy.agent)
+    if wiring is None:
+        return policy
+    return replace(policy, params=lesions.apply(policy.params, wiring))
+
+
+def _numb(policy: Policy, sense: str) -> Policy:
+    """A sense at its mean, in any network: whatever it tells, divided by infinity."""
+    if not policy.agent.normalize_obs:
+        raise ConfigError(
+            f"cannot silence {sense!r}: this network neither tells its wiring nor normalises "
+            "its senses"
         )
-        raise ConfigError(f"no {lesion.kind} {lesion.name!r}; there are: {known}")
-    is_sense = lesion.source in policy.agent.observation_sizes
-    mean = None
-    if is_sense and not policy.agent.normalize_obs:
-        mean = policy.stats.mean[lesion.source]
-    params = policy.params
-    for edge in cut:
-        params = _silence(params, edge, mean)
-    return replace(policy, params=params)
-
-
-def _silence(params: Any, edge: Edge, mean: jax.Array | None) -> Any:
-    """Parameters whose kernel no longer reads a source; `mean`: what it then reads instead."""
-
-    def cut(tree: Any, path: tuple[str, ...]) -> Any:
-        if path:
-            return {**tree, path[0]: cut(tree[path[0]], path[1:])}
-        kernel, bias = tree["kernel"], tree["bias"]
-        if mean is not None:
-            bias = bias + mean @ kernel[edge.rows]
-        return {**tree, "kernel": kernel.at[edge.rows].set(0.0), "bias": bias}
-
-    return cut(params, ("params", *edge.path))
+    std = policy.stats.std
+    infinite = jnp.full_like(std[sense], jnp.inf)
+    return replace(policy, stats=policy.stats.replace(std={**std, sense: infinite}))
 
 
 def measure(
     policy: Policy,
     env: Env,
-    lesions: Iterable[Lesion],
+    parts: Iterable[Lesion],
     *,
     episodes: int,
     seed: int = 0,
@@ -178,42 +140,46 @@ def measure(
     Returns:
         `kind, lesion, goals, ci95` (per episode), `change, change_ci95` (against the intact
         network, intervals of independent means), `seconds_per_goal` (NaN without goals),
-        `drop_rate, time_out_rate, episode_seconds, episodes`. The first row is the intact one.
+        `drop_rate, time_out_rate` (with 95 % half widths `drop_ci95`, `time_out_ci95`),
+        `episode_seconds, episodes`. The first row is the intact one.
     """
     if episodes < 2:
         raise ConfigError(
             f"--lesion-episodes is {episodes}: give at least 2, or 0 for none"
         )
-    lesions = list(lesions)
     play = Evaluator(env, policy.agent, episodes)
-    rows = [_row("intact", "intact", play(policy, seed=seed), None)]
-    total = len(lesions) + 1 + (untrained is not None)
-    show(1 / total)
-    for number, lesion in enumerate(lesions):
-        cut = lesioned(policy, lesion)
-        # Only another agent needs another program; lesions of weights share one.
-        run = play if cut.agent is policy.agent else Evaluator(env, cut.agent, episodes)
-        rows.append(_row(lesion.kind, lesion.name, run(cut, seed=seed), rows[0]))
-        show((number + 2) / total)
-    if untrained is not None:
-        rows.append(_row("untrained", "untrained", play(untrained, seed=seed), rows[0]))
-        show(1.0)
+    whole = [("intact", "intact", intact(policy))]
+    cut = [(part.kind, part.name, lesioned(policy, part)) for part in parts]
+    fresh = [] if untrained is None else [("untrained", "untrained", intact(untrained))]
+    rows: list[dict] = []
+    every = [*whole, *cut, *fresh]
+    for number, (kind, name, one) in enumerate(every):
+        rows.append(_row(kind, name, play(one, seed=seed), rows[0] if rows else None))
+        show((number + 1) / len(every))
     return pd.DataFrame(rows)
 
 
-def _row(kind: str, name: str, result: dict[str, Any], intact: dict | None) -> dict:
+def _row(kind: str, name: str, result: dict[str, Any], whole: dict | None) -> dict:
     goals, ci = result["goals"]["mean"], result["goals"]["ci95"]
-    reference = (goals, 0.0) if intact is None else (intact["goals"], intact["ci95"])
+    before = (goals, 0.0) if whole is None else (whole["goals"], whole["ci95"])
     return {
         "kind": kind,
         "lesion": name,
         "goals": goals,
         "ci95": ci,
-        "change": goals - reference[0],
-        "change_ci95": 0.0 if intact is None else float(np.hypot(ci, reference[1])),
+        "change": goals - before[0],
+        "change_ci95": 0.0 if whole is None else float(np.hypot(ci, before[1])),
         "seconds_per_goal": result["seconds_per_goal"] or np.nan,
         "drop_rate": result["drop_rate"],
+        "drop_ci95": _share_ci95(result["drop_rate"], result["episodes"]),
         "time_out_rate": result["time_out_rate"],
+        "time_out_ci95": _share_ci95(result["time_out_rate"], result["episodes"]),
         "episode_seconds": result["episode_seconds"],
         "episodes": result["episodes"],
     }
+
+
+def _share_ci95(share: float, n: int) -> float:
+    """Half width of the 95 % interval of a share of n, Agresti & Coull 1998, Am. Stat. 52."""
+    centre = (share * n + 2.0) / (n + 4.0)
+    return 1.96 * float(np.sqrt(centre * (1.0 - centre) / (n + 4.0)))

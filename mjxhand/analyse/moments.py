@@ -217,9 +217,10 @@ class Joint:
     def covariance(self, x: str, y: str, leave_out: int | None = None) -> np.ndarray:
         """Covariance `[U, V]` of two variables, all groups or all but one."""
         whole = self._gathered.moments("z")
-        keep = np.arange(self.groups) != leave_out
+        keep = [g for g in range(self.groups) if g != leave_out]
         a, b = self.slices[x], self.slices[y]
         n = whole.count[keep].sum()
-        means = whole.x_sum[keep].sum(0) / n
-        product = sum(xx[a, b] for xx in whole.xx[keep])
-        return product / n - np.outer(means[a], means[b])
+        mean_a, mean_b = (whole.x_sum[keep, at].sum(0) / n for at in (a, b))
+        # Group by group: the sums of all variables together are large.
+        product = sum(whole.xx[g, a, b] for g in keep)
+        return product / n - np.outer(mean_a, mean_b)

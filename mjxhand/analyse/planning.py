@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mjxhand.analyse import ridge
+from mjxhand.analyse import ridge, threads
 from mjxhand.analyse.gather import PROFILE, PROFILE_SECONDS, Gathering
 from mjxhand.analyse.moments import Moments
 from mjxhand.analyse.ridge import Estimate, Scores
@@ -47,9 +47,9 @@ def profile(gathering: Gathering, what: str = "command") -> pd.DataFrame:
     """
     window = gathering.windows[PROFILE]
     rows = []
-    for source in (*gathering.areas, *gathering.senses, "action"):
-        found = window.sums.moments(source)
-        scores = _scores(found)
+    sources = (*gathering.areas, *gathering.senses, "action")
+    fits = threads.each(lambda name: _scores(window.sums.moments(name)), sources)
+    for source, scores in fits:
         for lead in PROFILE_SECONDS:
             estimate = ridge.interval(scores, window.slices[f"{what} {lead:g}"])
             rows.append(
@@ -59,7 +59,7 @@ def profile(gathering: Gathering, what: str = "command") -> pd.DataFrame:
                     "r2": estimate.value,
                     "low": estimate.low,
                     "high": estimate.high,
-                    "samples": found.samples,
+                    "samples": window.sums.samples,
                 }
             )
     return pd.DataFrame(rows)
@@ -116,3 +116,36 @@ def _scores(found: Moments) -> Scores:
             f"({PROFILE_SECONDS[-1]:g} s): record more steps (--steps)"
         )
     return ridge.cross_validate(found)
+
+
+def turns(
+    gathering: Gathering, a: str, b: str, target: str = "future turn"
+) -> pd.DataFrame:
+    """Area A minus area B, R² of how far the cube will have turned, by lead.
+
+    Each lead has its own samples (goals that last so long); paired 95 % intervals.
+
+    Returns:
+        `window, seconds, difference, low, high`; leads with too few samples are left out.
+    """
+    rows = []
+    for window in gathering.windows.values():
+        found = window.sums.moments(a), window.sums.moments(b)
+        if target not in window.slices or found[0].count.min() < 2:
+            continue
+        index = window.slices[target]
+        pair = [m.targets(index) for m in found]
+        if ridge.constant(pair[0]).any():
+            continue
+        gap = ridge.difference(*map(ridge.cross_validate, pair))
+        rows.append(
+            {
+                "window": window.name,
+                "seconds": window.seconds,
+                "difference": gap.value,
+                "low": gap.low,
+                "high": gap.high,
+            }
+        )
+    columns = ["window", "seconds", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)

@@ -2,130 +2,13 @@
 
 import base64
 import html
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from mjxhand.analyse import figures, figures_network
+from mjxhand.analyse.sections import SECTIONS, Section, Tables
 from mjxhand.config import ConfigError
 from mjxhand.storage import write_text_atomically
-
-Tables = dict[str, pd.DataFrame]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the report: its figures, and how they are to be read."""
-
-    title: str
-    draw: Callable[[Tables, Path], None]
-    pictures: tuple[str, ...]
-    needs: str  # the table it is made of
-    text: str
-
-
-SECTIONS = (
-    Section(
-        "What each area tells of the present",
-        figures.decoding,
-        ("decoding",),
-        "decoding",
-        "Cross-validated R² of ridge regression from an area's activity, whole episodes left "
-        "out. The untrained network was shown the same senses; only its weights differ. "
-        "“reward” is what the last step brought, “reward to come” what the present action "
-        "brings. Constant components are left out (column left_out of the table).",
-    ),
-    Section(
-        "What a nonlinear decoder adds",
-        figures.nonlinear,
-        ("nonlinear",),
-        "decoding",
-        "Ridge regression on random Fourier features of the activity's leading components, "
-        "minus linear ridge regression on the same samples.",
-    ),
-    Section(
-        "What each area tells of the future",
-        figures.future,
-        ("future",),
-        "decoding",
-        "The same over the lead time. No window crosses a goal or an episode. Each lead has "
-        "its own samples (goals that last so long), and “future turn” is the showcase's measure. "
-        "Chance: 95 % of permutations of whole episodes, the highest of all sources.",
-    ),
-    Section(
-        "Planning or executing",
-        figures.planning,
-        ("planning",),
-        "planning_profile",
-        "The mean command at each lead, all leads on the same samples. PMC plans if it "
-        "foretells better than M1 and its advantage grows with the lead.",
-    ),
-    Section(
-        "Dimensions",
-        figures_network.dimensions,
-        ("dimensions",),
-        "dimensions",
-        "Participation ratio (Σλ)²/Σλ² of each area's covariance; bars: 95 % interval.",
-    ),
-    Section(
-        "Which areas are alike",
-        figures_network.similarity,
-        ("cka", "rsa"),
-        "cka",
-        "Linear CKA of activities, and Spearman correlation of their dissimilarities (pairs "
-        "of steps of different episodes only).",
-    ),
-    Section(
-        "Integration and abstraction",
-        figures_network.selectivity,
-        ("selectivity",),
-        "selectivity",
-        "Units predicted from the senses: from one alone; what it adds to the others; how many "
-        "senses share in a unit; what products of the senses add.",
-    ),
-    Section(
-        "Intrinsic time scales",
-        figures_network.time_scales,
-        ("timescales",),
-        "timescales",
-        "A decaying exponential with an offset, fitted to the autocorrelation of each unit.",
-    ),
-    Section(
-        "Dynamics of the recurrent area",
-        figures_network.dynamics,
-        ("dynamics",),
-        "spectrum",
-        "Eigenvalues of the step's Jacobian at its fixed points under typical inputs (inside "
-        "the circle: decaying), and mean paths of activity from a goal's start.",
-    ),
-    Section(
-        "Lesions",
-        figures_network.lesions,
-        ("lesions",),
-        "lesions",
-        "Behaviour without each part, from the same start states and first goals. A silent "
-        "sense is replaced by its running mean; without recurrence memory is zero at every step. "
-        "Bars: 95 % interval; grey band: that of the intact network.",
-    ),
-    Section(
-        "Tuning to turns",
-        figures_network.tuning,
-        ("tuning",),
-        "tuning_units",
-        "Units whose activity differs between the six turns of the cube (about +x, along the "
-        "fingers, to −z) beyond the best of all units when whole episodes change places (95 %).",
-    ),
-    Section(
-        "Saliency",
-        figures.saliency,
-        ("saliency",),
-        "saliency",
-        "Integrated gradients from each area's activity, and from the mean commands, to the "
-        "senses of the last eight steps.",
-    ),
-)
 
 _CSS = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1000px;margin:2em auto;padding:0 1em}
@@ -143,13 +26,13 @@ def write(out: Path, tables: Tables, summary: dict) -> Path:
     Raises:
         ConfigError: the folder cannot be written.
     """
-    parts = [_head(summary), _claims(tables["claims"]), _showcase(tables["showcase"])]
     folder = out / "figures"
+    there = [s for s in SECTIONS if len(tables.get(s.needs, ()))]
+    missing = [s.title for s in SECTIONS if s not in there]
+    parts = [_head(summary, [s.title for s in there], missing), _areas(summary)]
+    parts += [_claims(tables["claims"]), _showcase(tables["showcase"])]
     try:
-        for section in SECTIONS:
-            table = tables.get(section.needs)
-            if table is None or not len(table):
-                continue
+        for section in there:
             section.draw(tables, folder)
             parts.append(_section(section, folder))
         parts.append(_tables(tables))
@@ -161,22 +44,49 @@ def write(out: Path, tables: Tables, summary: dict) -> Path:
     return path
 
 
-def _head(summary: dict) -> str:
+def _head(summary: dict, there: list[str], missing: list[str]) -> str:
     network = summary["network"]
     facts = [
         f"{summary['task']}",
         f"network {network['name']} at {network['units_scale']:g} of its size, "
         f"update {summary['update']}",
         f"{summary['samples']:,} control steps of {1000 * summary['step_seconds']:.0f} ms, "
-        f"{summary['episodes']:,} episodes, {summary['impl']} physics",
+        f"{summary['episodes']:,} episodes, {summary['goals']:,} goals reached, "
+        f"{summary['impl']} physics",
         f"{summary['groups']} groups of episodes, {summary['permutations']} permutations",
     ]
+    if missing:
+        facts.append(f"not here (no data for it, or left out): {', '.join(missing)}")
     lines = "<br>".join(html.escape(f) for f in facts)
+    links = " · ".join(f'<a href="#{_anchor(t)}">{html.escape(t)}</a>' for t in there)
     return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>mjxhand: analysis</title>"
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width'><title>mjxhand: analysis</title>"
         f"<style>{_CSS}</style><body><h1>What the network encodes</h1>"
-        f"<p class=note>{lines}</p>"
+        f"<p class=note>{lines}</p><p>{links}</p>"
     )
+
+
+def _anchor(title: str) -> str:
+    return title.lower().replace(" ", "-")
+
+
+def _areas(summary: dict) -> str:
+    """The areas by their anatomical names, with what each receives."""
+    if not summary.get("areas"):
+        return ""
+    rows = []
+    for area in summary["areas"]:
+        layers = f"{area['layers']} × " if area["layers"] > 1 else ""
+        late = ", ".join(f"{s} (one step late)" for s in area["feedback"])
+        receives = ", ".join([*area["receives"], *([late] if late else [])])
+        cells = (
+            area["area"], area["label"], f"{layers}{area['units']}",
+            "yes" if area["recurrent"] else "", receives,
+        )  # fmt: skip
+        rows.append("<tr>" + "".join(f"<td>{html.escape(c)}" for c in cells) + "</tr>")
+    titles = "".join(f"<th>{t}" for t in ("area", "", "units", "memory", "receives"))
+    return f"<h2>The network</h2><table><tr>{titles}</tr>{''.join(rows)}</table>"
 
 
 def _claims(claims: pd.DataFrame) -> str:
@@ -233,7 +143,8 @@ def _section(section: Section, folder: Path) -> str:
         data = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
         pictures += f'<img alt="{section.title}" src="data:image/png;base64,{data}">'
     text = html.escape(section.text)
-    return f"<h2>{section.title}</h2><p class=note>{text}</p>{pictures}"
+    title = f'<h2 id="{_anchor(section.title)}">{section.title}</h2>'
+    return f"{title}<p class=note>{text}</p>{pictures}"
 
 
 def _tables(tables: Tables) -> str:

@@ -7,47 +7,33 @@ import numpy as np
 import pandas as pd
 
 from mjxhand.analyse import (
+    anatomy,
+    claims,
     decoding,
-    dynamics,
     geometry,
-    lesion,
+    linearise,
     planning,
     saliency,
     selectivity,
+    threads,
     timescales,
     tuning,
 )
-from mjxhand.analyse.gather import Gathering
-from mjxhand.analyse.recording import AREA, CONTROL, SENSE, Recording
+from mjxhand.analyse.gather import Gathering, senses_of
+from mjxhand.analyse.recording import AREA, CONTROL, Recording
 from mjxhand.config import ConfigError
 from mjxhand.evaluate import Policy
-from mjxhand.networks.fpn import FPN
 
 Tables = dict[str, pd.DataFrame]
 Show = Callable[[float], None]
 POLICY = {AREA: "trained", CONTROL: "untrained"}
-STARTS = 64
-"""States from which fixed points are looked for, per input."""
-INPUTS = 4
-"""Typical inputs: the mean one and that of steps drawn at random."""
+MADE = "0.8 s"
+"""Window whose turn of the cube is the one made."""
 
 
-def depths(policy: Policy) -> dict[str, int]:
-    """Layers between the senses (0) and each area, by the longest way."""
-    sizes = policy.agent.observation_sizes
-    depth = dict.fromkeys(sizes, 0)
-    edges = lesion.edges(policy.agent)
-    layers: dict[str, int] = {}
-    if isinstance(policy.agent.network, FPN):
-        layers = {a.name: a.layers for a in policy.agent.network.wiring.areas}
-    for _ in edges:  # as often as there are edges: enough for any order of them
-        for edge in edges:
-            reached = depth.get(edge.source, 0) + layers.get(edge.target, 1)
-            depth[edge.target] = max(depth.get(edge.target, 0), reached)
-    for area, count in layers.items():
-        for layer in range(1, count):
-            depth[f"{area}{layer}"] = depth[area] - count + layer
-    return depth
+def depths(recording: Recording, policy: Policy) -> dict[str, int]:
+    """`anatomy.depths` of every area that was recorded."""
+    return anatomy.depths(policy.agent, tuple(recording.of_kind(AREA)))
 
 
 def labelled(table: pd.DataFrame, prefix: str, depth: dict[str, int]) -> pd.DataFrame:
@@ -70,6 +56,7 @@ def of_sums(
     depth: dict[str, int],
     permutations: int,
     show: Show,
+    goals: tuning.Goals | None = None,
 ) -> Tables:
     """What follows from one pass over a recording: decoding, planning, geometry, tuning."""
     own = tuple(sorted(gathered.areas, key=lambda a: depth[a.rpartition("/")[2]]))
@@ -101,7 +88,7 @@ def of_sums(
     tables["selectivity_units"] = labelled(units, prefix, depth)
     show(0.95)
     tables |= _planning(gathered, prefix, depth)
-    tables |= _tuning(gathered, own, prefix, depth)
+    tables |= _tuning(gathered, own, goals, prefix, depth)
     show(1.0)
     return tables
 
@@ -112,66 +99,78 @@ def _named(pairs: pd.DataFrame, prefix: str) -> pd.DataFrame:
 
 
 def _planning(gathered: Gathering, prefix: str, depth: dict[str, int]) -> Tables:
+    """Lead-time profiles; and PMC against M1, where a network has them."""
+    tables: Tables = {}
+    a, b = prefix + claims.PLANNER, prefix + claims.EXECUTOR
+    pair = {a, b} <= set(gathered.areas)
+    if pair:
+        found = planning.turns(gathered, a, b)
+        tables["turn_test"] = found.assign(policy=POLICY[prefix])
     try:
         profile = planning.profile(gathered)
     except ConfigError:  # too few long goals: the report says that the test is missing
-        return {}
-    tables = {"planning_profile": labelled(profile, prefix, depth)}
-    a, b = prefix + "PMC", prefix + "M1"
-    if not {a, b} <= set(gathered.areas):
         return tables
-    rows = []
-    for what in ("command", "action"):
-        found = planning.compare(gathered, a, b, what=what)
-        row: dict[str, Any] = {
-            "policy": POLICY[prefix],
-            "what": what,
-            "a": "PMC",
-            "b": "M1",
+    tables["planning_profile"] = labelled(profile, prefix, depth)
+    if pair:
+        rows = [_compared(gathered, a, b, what) for what in ("command", "action")]
+        tables["planning_test"] = pd.DataFrame(rows).assign(policy=POLICY[prefix])
+    return tables
+
+
+def _compared(gathered: Gathering, a: str, b: str, what: str) -> dict[str, Any]:
+    found = planning.compare(gathered, a, b, what=what)
+    row: dict[str, Any] = {"what": what, "a": claims.PLANNER, "b": claims.EXECUTOR}
+    for name in ("now", "ahead", "change", "matched"):
+        estimate = getattr(found, name)
+        row |= {
+            name: estimate.value,
+            f"{name}_low": estimate.low,
+            f"{name}_high": estimate.high,
         }
-        for name in ("now", "ahead", "change", "matched"):
-            estimate = getattr(found, name)
-            row |= {
-                name: estimate.value,
-                f"{name}_low": estimate.low,
-                f"{name}_high": estimate.high,
-            }
-        rows.append(row | {"a_leads": found.a_leads})
-    return tables | {"planning_test": pd.DataFrame(rows)}
+    return row | {"a_leads": found.a_leads}
 
 
-def _tuning(gathered: Gathering, areas: tuple[str, ...], prefix: str, depth) -> Tables:
+def _tuning(
+    gathered: Gathering,
+    areas: tuple[str, ...],
+    goals: tuning.Goals | None,
+    prefix: str,
+    depth: dict[str, int],
+) -> Tables:
+    """Tuning to what a goal asks for (`wanted`), and to the turn that is made (`made`)."""
+    labels: dict[str, tuple[np.ndarray, tuple[str, ...]]] = {}
     kept = gathered.kept
-    found = []
-    window = gathered.windows.get("0.8 s")
-    for area in areas:
-        if "remaining" in kept.extra:
-            label = tuning.turn_class(kept.extra["remaining"])
-            table = tuning.tuning(kept.sources[area], label, kept.episode)
-            found.append(table.assign(source=area, turn="wanted"))
-        if window is not None:
-            at = window.slices["future rotation"]
-            label = tuning.turn_class(kept.y["0.8 s"][:, at])
-            label = np.where(kept.valid["0.8 s"], label, -1)
-            if len(np.unique(label[label >= 0])) > 1:
-                table = tuning.tuning(kept.sources[area], label, kept.episode)
-                found.append(table.assign(source=area, turn="made"))
+    if goals is not None:
+        labels["wanted"] = goals.label(kept.extra), goals.names
+    if MADE in gathered.windows:
+        at = gathered.windows[MADE].slices["future rotation"]
+        label = tuning.turn_class(kept.y[MADE][:, at])
+        labels["made"] = np.where(kept.valid[MADE], label, -1), tuning.TURNS
+    labels = {k: v for k, v in labels.items() if len(np.unique(v[0][v[0] >= 0])) > 1}
+    every = [(which, area) for which in labels for area in areas]
+
+    def one(what: tuple[str, str]) -> pd.DataFrame:
+        label, names = labels[what[0]]
+        x = kept.sources[what[1]]
+        return tuning.tuning(x, label, kept.episode, classes=names)
+
+    found = [
+        table.assign(source=area, turn=which)
+        for (which, area), table in threads.each(one, every)
+    ]
     if not found:
         return {}
-    return {
-        "tuning_units": labelled(pd.concat(found, ignore_index=True), prefix, depth)
-    }
+    units = pd.concat(found, ignore_index=True)
+    return {"tuning_units": labelled(units, prefix, depth)}
 
 
 def of_sequences(
     recording: Recording, prefix: str, depth: dict[str, int], show: Show
 ) -> Tables:
-    """Time scales of areas and senses; mean paths of the recurrent area by goal."""
+    """Time scales of areas and senses."""
     areas = tuple(prefix + n for n in recording.of_kind(prefix))
-    senses = tuple(
-        "sense/" + n for n in recording.of_kind("sense/") if n != "privileged"
-    )
-    table, curves = timescales.of_recording(recording, (*areas, *senses), show=show)
+    names = (*areas, *senses_of(recording))
+    table, curves = timescales.of_recording(recording, names, show=show)
     return {
         "timescales": labelled(table, prefix, depth),
         "autocorrelation": labelled(curves, prefix, depth),
@@ -179,81 +178,42 @@ def of_sequences(
 
 
 def of_dynamics(
-    recording: Recording, policy: Policy, prefix: str, seed: int = 0
+    recording: Recording, policy: Policy, prefix: str, show: Show
 ) -> Tables:
-    """Fixed points and modes of the recurrent area under typical inputs; its paths by turn."""
-    core = dynamics.core(policy)
-    arrays = _inputs(recording, policy, prefix, core.sources)
-    own = core.sources
-    rng = np.random.default_rng(seed)
-    n, t = arrays[own[0]].shape[:2]
-    window = min(32, t)
-    env, start = rng.integers(n, size=STARTS), rng.integers(t - window + 1, size=STARTS)
-    drives = np.stack(
-        [core.drive([arrays[a][env, start + w] for a in own]) for w in range(window)]
-    )
-    starts = dynamics.visited(core, drives)
-    typical = [drives.mean((0, 1)), *drives[-1, : INPUTS - 1]]
-    rows, spectrum, summary = [], [], []
-    for number, drive in enumerate(typical):
-        found = dynamics.fixed_points(core.step, starts, drive)
-        name = "mean" if number == 0 else f"step {number}"
-        rows.append(dynamics.modes(found, recording.step_seconds).assign(input=name))
-        summary.append(
-            {
-                "input": name,
-                "points": len(found.points),
-                "stable": int((np.abs(found.eigenvalues[:, 0]) < 1).sum())
-                if len(found.points)
-                else 0,
-                "found": found.found,
-                "speed": float(np.median(found.speed)),
-                "slowest": float(rows[-1]["tau"].max()) if len(rows[-1]) else np.nan,
-            }
-        )
-        for index, values in enumerate(found.eigenvalues):
-            spectrum += [
-                {"input": name, "point": index, "real": v.real, "imaginary": v.imag}
-                for v in values
-            ]
-    tag = {"policy": POLICY[prefix], "area": core.area}
-    columns = ["input", "point", "real", "imaginary"]
-    tables = {
-        "modes": pd.concat(rows, ignore_index=True).assign(**tag),
-        "fixed_points": pd.DataFrame(summary).assign(**tag),
-        "spectrum": pd.DataFrame(spectrum, columns=columns).assign(**tag),
-    }
+    """Fixed points, modes and mean paths by goal of every recurrent area."""
+    areas = linearise.recurrent_areas(recording, policy, prefix)
+    goals = tuning.goals_of(recording)
+    parts = []
+    for number, area in enumerate(areas):
+        tables = linearise.tables(recording, policy, prefix, area)
+        if goals is not None:
+            tables |= _paths(recording, prefix + area, goals)
+        tag = {"policy": POLICY[prefix], "area": area}
+        parts.append({name: table.assign(**tag) for name, table in tables.items()})
+        show(number + 1)
+    return joined(parts)
+
+
+def _paths(recording: Recording, name: str, goals: tuning.Goals) -> Tables:
     try:
-        path, share = tuning.paths(recording, prefix + core.area)
-    except ConfigError:  # goals are no orientations, or too few: no paths
-        return tables
-    return tables | {"paths": path.assign(**tag, share=share)}
-
-
-def _inputs(
-    recording: Recording, policy: Policy, prefix: str, names: tuple[str, ...]
-) -> dict[str, np.ndarray]:
-    """What areas sent and senses, as the network sees them, in the first shard, by name."""
-    senses = policy.agent.observation_sizes
-    areas = [n for n in names if n not in senses]
-    found = recording.read(0, [prefix + n for n in areas])
-    arrays = {n: found[prefix + n] for n in areas}
-    if len(areas) < len(names):
-        obs = recording.read(0, [SENSE + n for n in senses])
-        normal = policy.agent.normalize(
-            {n: obs[SENSE + n] for n in senses}, policy.stats
-        )
-        arrays |= {n: np.asarray(normal[n]) for n in names if n in senses}
-    return arrays
+        path, share = tuning.paths(recording, name, goals)
+    except (
+        ConfigError
+    ):  # too few goals of some kind: the report says that paths are missing
+        return {}
+    return {"paths": path.assign(share=share)}
 
 
 def of_saliency(
     recording: Recording, policy: Policy, prefix: str, show: Show
 ) -> Tables:
     """Integrated gradients of each area and of the actions."""
-    depth = depths(policy)
+    depth = depths(recording, policy)
     areas = sorted(recording.of_kind(prefix), key=lambda a: depth[a])
-    table = saliency.table(policy, recording, tuple(areas), show=show)
+    try:
+        table = saliency.table(policy, recording, tuple(areas), show=show)
+    except ConfigError:  # no goal lasts a whole window: the report says so
+        return {}
     return {"saliency": table.assign(policy=POLICY[prefix])}
 
 

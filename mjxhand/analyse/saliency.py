@@ -9,6 +9,7 @@ Reference: Sundararajan, Taly & Yan 2017, arXiv:1703.01365.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -16,15 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from mjxhand.analyse.record import expected_action
+from mjxhand.agent import Agent
+from mjxhand.analyse.anatomy import ACTIONS
+from mjxhand.analyse.recorder import expected_action
 from mjxhand.analyse.recording import SENSE, Recording
 from mjxhand.config import ConfigError
 from mjxhand.evaluate import Policy
 
-ACTIONS = "actions"
-"""Name under which the policy's mean commands are attributed, beside the areas'."""
 WINDOW = 8
 """Control steps of a window; memory older than that is left out."""
+WINDOWS = 48
+"""Windows that are attributed."""
 POINTS = 24
 """Points of the midpoint rule along the line."""
 UNITS = 16
@@ -84,59 +87,94 @@ def windows_of(
     return {s: np.stack(v)[:count] for s, v in kept.items()}
 
 
+@dataclass(frozen=True)
+class Attribution:
+    """Attributions of what one area (or the actions) does last in each window."""
+
+    grads: dict[str, np.ndarray]  # `[count, units, window, size]` by stream
+    error: float  # largest |Σ IG - (f(x) - f(b))|, over the mean size of f(x) - f(b)
+
+
 def attribute(
-    policy: Policy, senses: dict[str, np.ndarray], area: str, seed: int = 0
-) -> tuple[dict[str, np.ndarray], float]:
-    """Attributions of an area's (or the actions') last activity in each window.
+    policy: Policy,
+    senses: dict[str, np.ndarray],
+    areas: tuple[str, ...],
+    seed: int = 0,
+    show: Callable[[float], None] = lambda done: None,
+) -> dict[str, Attribution]:
+    """Attributions of areas' and the actions' last activity in each window, by area.
 
     The baseline is the mean of every sense (0 once normalised); memory begins at zero.
+    All areas are attributed by one program, which no weights are compiled into.
 
     Args:
         senses: raw, `[count, window, size]` by stream.
-        area: an area of the network, or `ACTIONS`.
-
-    Returns:
-        Attributions `[count, units, window, size]` by stream, and the largest error
-        |Σ IG - (f(x) - f(b))| over the mean size of f(x) - f(b).
+        areas: areas of the network, or `ACTIONS`; of each at most `UNITS` units.
+        show: called with the windows done.
     """
     agent = policy.agent
+    count, window = next(iter(senses.values())).shape[:2]
     # The privileged stream reaches the critic only; a value is needed all the same.
-    given = {
-        n: np.zeros((1, 1, s), np.float32) for n, s in agent.observation_sizes.items()
-    }
-
-    def forward(obs):
-        window = next(iter(obs.values())).shape[0]
-        full = {
-            n: jnp.broadcast_to(v, (window, 1, v.shape[2])) for n, v in given.items()
-        }
-        full |= {n: v[:, None] for n, v in obs.items()}
-        began = jnp.zeros((window, 1), bool)
-        _, out = agent.apply(policy.params, agent.initial_carry(1), full, began)
-        if area == ACTIONS:
-            return expected_action(agent.distribution, out.logits)[-1, 0]
-        return out.areas[area][-1, 0]
-
-    every = {n: np.zeros((*next(iter(senses.values())).shape[:2], s), np.float32)
-             for n, s in agent.observation_sizes.items()}  # fmt: skip
+    sizes = agent.observation_sizes
+    every = {n: np.zeros((count, window, s), np.float32) for n, s in sizes.items()}
     normalized = agent.normalize({**every, **senses}, policy.stats)
     x = {n: jnp.asarray(normalized[n]) for n in senses}
     zero = {n: jnp.zeros_like(v[0]) for n, v in x.items()}
-    units = jax.eval_shape(forward, zero).shape[0]
-    chosen = np.random.default_rng(seed).permutation(units)[:UNITS]
+    chosen = _chosen(policy, zero, areas, seed)
 
-    def some(obs):
-        return forward(obs)[chosen]
+    def some(params, obs):
+        found = _last(agent, params, obs)
+        return jnp.concatenate([found[a][u] for a, u in chosen.items()])
 
-    one = jax.jit(lambda v: integrated_gradients(some, v, zero))
-    found = [jax.device_get(one({n: v[i] for n, v in x.items()})) for i in range(
-        len(next(iter(x.values())))
-    )]  # fmt: skip
-    grads = {n: np.stack([f[n] for f in found]) for n in x}
-    change = np.asarray(jax.jit(jax.vmap(some))(x) - some(zero))
-    total = sum(g.sum((2, 3)) for g in grads.values())
-    error = float(np.abs(total - change).max() / max(np.abs(change).mean(), 1e-12))
-    return grads, error
+    @jax.jit
+    def one(params, obs):
+        grads = integrated_gradients(lambda v: some(params, v), obs, zero)
+        return grads, some(params, obs) - some(params, zero)
+
+    parts = []
+    for index in range(count):
+        obs = {n: v[index] for n, v in x.items()}
+        parts.append(jax.device_get(one(policy.params, obs)))
+        show(index + 1)
+    grads = {n: np.stack([g[n] for g, _ in parts]) for n in x}
+    change = np.stack([c for _, c in parts])
+    total = np.sum([g.sum((2, 3)) for g in grads.values()], axis=0)
+    wrong = np.abs(total - change)
+    attributed, start = {}, 0
+    for area, units in chosen.items():
+        own = slice(start, start + len(units))
+        start += len(units)
+        scale = max(float(np.abs(change[:, own]).mean()), 1e-12)
+        attributed[area] = Attribution(
+            {n: g[:, own] for n, g in grads.items()},
+            float(wrong[:, own].max()) / scale,
+        )
+    return attributed
+
+
+def _last(agent: Agent, params: Any, obs: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """What every area, and the policy, does after normalised senses `[window, size]`."""
+    window = next(iter(obs.values())).shape[0]
+    full = {
+        n: jnp.zeros((window, 1, size)) for n, size in agent.observation_sizes.items()
+    }
+    full |= {n: v[:, None] for n, v in obs.items()}
+    began = jnp.zeros((window, 1), bool)
+    _, out = agent.apply(params, agent.initial_carry(1), full, began)
+    command = expected_action(agent.distribution, out.logits)
+    return {k: v[-1, 0] for k, v in ({**out.areas, ACTIONS: command}).items()}
+
+
+def _chosen(
+    policy: Policy, zero: dict[str, jax.Array], areas: tuple[str, ...], seed: int
+) -> dict[str, np.ndarray]:
+    """Units of each area that are attributed, drawn at random."""
+    agent = policy.agent
+    shapes = jax.eval_shape(lambda p, v: _last(agent, p, v), policy.params, zero)
+    return {
+        a: np.random.default_rng(seed).permutation(shapes[a].shape[0])[:UNITS]
+        for a in areas
+    }
 
 
 def table(
@@ -144,7 +182,7 @@ def table(
     recording: Recording,
     areas: tuple[str, ...],
     *,
-    count: int = 48,
+    count: int = WINDOWS,
     window: int = WINDOW,
     seed: int = 0,
     show: Callable[[float], None] = lambda done: None,
@@ -158,13 +196,13 @@ def table(
     """
     streams = [s for s in recording.of_kind(SENSE) if s != "privileged"]
     senses = windows_of(recording, tuple(streams), count, window, seed)
+    found = attribute(policy, senses, (*areas, ACTIONS), seed, show)
     rows = []
-    for number, area in enumerate((*areas, ACTIONS)):
-        grads, error = attribute(policy, senses, area, seed)
-        size = {s: float(np.abs(g).sum()) for s, g in grads.items()}
-        wide = {s: size[s] / grads[s].shape[-1] for s in size}
+    for area, one in found.items():
+        size = {s: float(np.abs(g).sum()) for s, g in one.grads.items()}
+        wide = {s: size[s] / one.grads[s].shape[-1] for s in size}
         total, total_wide = sum(size.values()), sum(wide.values())
-        for s, g in grads.items():
+        for s, g in one.grads.items():
             before = float(np.abs(g[:, :, :-1]).sum())
             rows.append(
                 {
@@ -173,8 +211,7 @@ def table(
                     "share": size[s] / total if total else np.nan,
                     "past": before / size[s] if size[s] else np.nan,
                     "per_input": wide[s] / total_wide if total_wide else np.nan,
-                    "error": error,
+                    "error": one.error,
                 }
             )
-        show(number + 1)
     return pd.DataFrame(rows)

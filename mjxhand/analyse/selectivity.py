@@ -10,7 +10,7 @@ Reference: Rigotti et al. 2013, Nature 497 (mixed selectivity, linear and nonlin
 import numpy as np
 import pandas as pd
 
-from mjxhand.analyse import moments, ridge
+from mjxhand.analyse import moments, ridge, threads
 from mjxhand.analyse.gather import Kept
 from mjxhand.analyse.moments import Joint
 
@@ -58,19 +58,22 @@ def mixing(table: pd.DataFrame, senses: tuple[str, ...]) -> pd.DataFrame:
     """How many senses drive each unit, from `encode`'s table.
 
     Returns:
-        `unit, senses` (how many add more than `OWN`, and surely more than nothing), `index`:
-        (Σ own)² / Σ own², 1 for one sense, their number for equal shares.
+        `unit, senses` (how many count: they add more than `OWN`, and surely more than
+        nothing), `index`: (Σ own)² / Σ own² over those, 1 for one sense, their number for equal
+        shares, NaN where none counts.
     """
     names = [short(s) for s in senses]
-    own = table[[f"own {n}" for n in names]].to_numpy().clip(0)
+    own = table[[f"own {n}" for n in names]].to_numpy()
     low = table[[f"low {n}" for n in names]].to_numpy()
-    square = np.square(own).sum(1)
-    index = np.where(square > 0, np.square(own.sum(1)) / np.maximum(square, 1e-30), 0.0)
+    counts = (own > OWN) & (low > 0)
+    # What adds next to nothing is noise, and noise of many senses looks like mixing.
+    own = np.where(counts, own, 0.0)
+    square = np.where(counts.any(1), np.square(own).sum(1), np.nan)
     return pd.DataFrame(
         {
             "unit": table["unit"],
-            "senses": ((own > OWN) & (low > 0)).sum(1),
-            "index": index,
+            "senses": counts.sum(1),
+            "index": np.square(own.sum(1)) / square,
         }
     )
 
@@ -115,12 +118,17 @@ def summary(
 
     Returns:
         By area: `source, units` (that vary), `all`, `alone …`, `own …` (means over units),
-        `mixed` (share of units that more than one sense drives), `index` (mean),
+        `driven` (share of units that some sense drives), `mixed` (that more than one does),
+        `index` (mean over those that are driven),
         `nonlinear` (what products add). By unit: `encode` and `mixing` together.
     """
-    rows, units = [], []
-    for area in areas:
+
+    def one(area: str):
         table = encode(joint, area, senses)
+        return table, nonlinear_gain(kept, area, senses, groups)
+
+    rows, units = [], []
+    for area, (table, gain) in threads.each(one, areas):
         both = table.merge(mixing(table, senses), on="unit")
         means = {
             c: table[c].mean() for c in table if c.startswith(("all", "alone", "own"))
@@ -129,9 +137,10 @@ def summary(
             {"source": area, "units": len(table)}
             | means
             | {
+                "driven": (both["senses"] > 0).mean(),
                 "mixed": (both["senses"] > 1).mean(),
                 "index": both["index"].mean(),
-                "nonlinear": nonlinear_gain(kept, area, senses, groups),
+                "nonlinear": gain,
             }
         )
         units.append(both.assign(source=area))

@@ -17,7 +17,7 @@ import tyro
 
 from mjxhand import agent as agent_module
 from mjxhand import cli
-from mjxhand.analyse import gather, record, recording, run
+from mjxhand.analyse import gather, record, recording, run, tuning
 from mjxhand.analyse.display import Display
 from mjxhand.analyse.recording import AREA, CONTROL, SENSE, Recording, Settings
 from mjxhand.env import Env
@@ -104,13 +104,20 @@ def measure(options: SpeedOptions) -> dict:
     display = Display()
     with tempfile.TemporaryDirectory() as temporary:
         made, policy = make(Path(options.folder or temporary), options)
-        depth = run.depths(policy)
+        depth = run.depths(made, policy)
         for prefix in (AREA, CONTROL) if options.control else (AREA,):
             who = run.POLICY[prefix]
             with display.stage(f"sums, {who}", len(made)) as show:
                 gathered = gather.gather(made, prefix, show=show)
             with display.stage(f"decoding, {who}", 1.0) as show:
-                run.of_sums(gathered, prefix, depth, options.permutations, show)
+                run.of_sums(
+                    gathered,
+                    prefix,
+                    depth,
+                    options.permutations,
+                    show,
+                    tuning.goals_of(made),
+                )
             del gathered
             with display.stage(f"time scales, {who}", len(made)) as show:
                 run.of_sequences(made, prefix, depth, show)

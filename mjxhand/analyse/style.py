@@ -31,6 +31,8 @@ AREAS = {
     "IPL": "#7f3c8d",
     "IPS": "#80ba5a",
 }
+OTHER = ("#d55e00", "#56b4e9", "#222222", "#7f3c8d", "#80ba5a", "#0072b2")
+"""Of areas without a colour of their own: no sense's, as far as they last."""
 WIDTH = 7.0
 """Width of a figure over two columns of a page, inches."""
 
@@ -56,7 +58,7 @@ _STYLE = {
 
 def colour(name: str, index: int = 0) -> str:
     """Colour of an area or sense; by position where it has none of its own."""
-    return AREAS.get(name) or SENSES.get(name) or PALETTE[index % len(PALETTE)]
+    return AREAS.get(name) or SENSES.get(name) or OTHER[index % len(OTHER)]
 
 
 @contextmanager
@@ -105,8 +107,8 @@ def heatmap(
                 text = f"{round(float(value), digits) + 0.0:.{digits}f}".replace(
                     "-", "−"
                 )
-                if text.startswith("0.") and digits:
-                    text = text[1:]
+                if digits:
+                    text = text.replace("0.", ".", 1) if abs(value) < 0.995 else text
                 axis.text(
                     j, i, text, ha="center", va="center", fontsize=small,
                     color="white" if dark else INK,

@@ -1,8 +1,11 @@
-"""Tuning: which turns of the cube excite which unit; and paths of activity by goal.
+"""Tuning: which turns of the cube, or which goals, excite which unit; paths of activity by goal.
 
 A turn belongs to the axis of the hand's space nearest to its own: +x points along the
-fingers, +z up, out of the palm; the sign is that of a right-handed turn.
+fingers, +z up, out of the palm; the sign is that of a right-handed turn. Where goals are
+no orientations but few (opposition: four fingers), each goal is a class of its own.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,6 +18,8 @@ TURNS = ("+x", "−x", "+y", "−y", "+z", "−z")
 SMALLEST = 0.1
 """Turns smaller than this, rad, have no class."""
 PERMUTATIONS = 100
+MOST_GOALS = 12
+"""Most goals that are told apart one by one."""
 
 
 def turn_class(rotation: np.ndarray, smallest: float = SMALLEST) -> np.ndarray:
@@ -25,12 +30,40 @@ def turn_class(rotation: np.ndarray, smallest: float = SMALLEST) -> np.ndarray:
     return np.where(np.linalg.norm(rotation, axis=-1) < smallest, -1, index)
 
 
+@dataclass(frozen=True)
+class Goals:
+    """How goals of a task are told apart: by the turn they ask for, or one by one."""
+
+    names: tuple[str, ...]
+    values: np.ndarray | None = None
+    """Of goals told apart one by one: each `[C, size]`; None: turns."""
+
+    def label(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        """Class of samples, int `[...]`, from `remaining` or `goal` `[..., size]`; -1: none."""
+        if self.values is None:
+            return turn_class(arrays["remaining"])
+        far = np.abs(arrays["goal"][..., None, :] - self.values).max(-1)
+        return np.where(far.min(-1) < 1e-3, far.argmin(-1), -1)
+
+
+def goals_of(recording: Recording) -> Goals | None:
+    """Classes of a recording's goals; None: they are neither turns nor few."""
+    if "remaining" in recording.sizes:
+        return Goals(TURNS)
+    goal = recording.read(0, ["goal"])["goal"]
+    values = np.unique(goal.reshape(-1, goal.shape[-1]).round(3), axis=0)
+    if not 2 <= len(values) <= MOST_GOALS:
+        return None
+    # Of goals that are a choice, 1 0 0 … comes first.
+    return Goals(tuple(f"goal {i + 1}" for i in range(len(values))), values[::-1])
+
+
 def tuning(
     x: np.ndarray,
     label: np.ndarray,
     episode: np.ndarray,
     *,
-    classes: int = len(TURNS),
+    classes: tuple[str, ...] = TURNS,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -38,11 +71,11 @@ def tuning(
 
     Args:
         x: activity `[n, U]`, ordered by episode and time.
-        label: int `[n]` in 0 … classes-1; -1 is left out.
+        label: int `[n]`, index into `classes`; -1 is left out.
         episode: int `[n]`.
 
     Returns:
-        `unit`, `mean 0` … (activity by class, in the unit's deviations from its mean),
+        `unit`, `mean +x` … (activity by class, in the unit's deviations from its mean),
         `preferred` (class), `eta2` (share of variance between classes), `chance` (its 95 %
         quantile when whole episodes change places) and `tuned` (above what the
         best of all units reaches by chance in 95 % of the permutations).
@@ -53,21 +86,21 @@ def tuning(
     use = label >= 0
     x, label, episode = x[use], label[use], episode[use]
     if len(np.unique(label)) < 2:
-        raise ConfigError("tuning needs at least two classes of turns in the sample")
+        raise ConfigError("tuning needs at least two classes in the sample")
     deviation = x.std(0)
     alive = deviation > 1e-6
     z = (x[:, alive] - x[:, alive].mean(0)) / deviation[alive]
-    eta, means = _eta2(z, label, classes)
+    eta, means = _eta2(z, label, len(classes))
     rng = np.random.default_rng(seed)
     null = np.array(
         [
-            _eta2(z, permuted(label[:, None], episode, rng)[:, 0], classes)[0]
+            _eta2(z, permuted(label[:, None], episode, rng)[:, 0], len(classes))[0]
             for _ in range(permutations)
         ]
     )
-    table = {"unit": np.flatnonzero(alive)}
-    table |= {f"mean {c}": means[c] for c in range(classes)}
-    table["preferred"] = np.nan_to_num(means, nan=-np.inf).argmax(0)
+    table: dict[str, np.ndarray] = {"unit": np.flatnonzero(alive)}
+    table |= {f"mean {name}": mean for name, mean in zip(classes, means, strict=True)}
+    table["preferred"] = np.array(classes)[np.nan_to_num(means, nan=-np.inf).argmax(0)]
     table["eta2"] = eta
     table["chance"] = np.quantile(null, 0.95, axis=0)
     table["tuned"] = eta > np.quantile(null.max(1), 0.95)
@@ -83,52 +116,67 @@ def _eta2(z: np.ndarray, label: np.ndarray, classes: int):
 
 
 def paths(
-    recording: Recording, name: str, *, steps: int = 20, components: int = 3
+    recording: Recording,
+    name: str,
+    goals: Goals,
+    *,
+    steps: int = 20,
+    components: int = 3,
 ) -> tuple[pd.DataFrame, float]:
-    """Mean path of an area's activity from a goal's start, by the turn that it asks for.
+    """Mean path of an area's activity from a goal's start, by the class of the goal.
 
     Args:
         name: array, `area/PMC`.
+        goals: the classes (`goals_of`).
         steps: control steps followed; goals reached sooner leave the mean.
 
     Returns:
-        `turn, seconds, pc1 …, goals` (in how many the mean is); and the share of the
-        variance of all mean paths that lies between turns (not in the time course they share).
+        `goal, seconds, pc1 …, goals` (in how many the mean is); and the share of the
+        variance of all mean paths that lies between classes (not in the time course they
+        share).
+
+    Raises:
+        ConfigError: of some class there are too few goals.
     """
-    if "remaining" not in recording.sizes:
-        raise ConfigError("goals of this task are not orientations: no turn is wanted")
-    total: np.ndarray | None = None
-    counts = np.zeros((len(TURNS), steps))
-    for arrays in recording.shards([name, "remaining", "segment"]):
-        x, segment = arrays[name], arrays["segment"]
-        first = np.zeros(segment.shape, bool)
-        first[:, 1:] = segment[:, 1:] != segment[:, :-1]
-        env, start = np.nonzero(first)
-        label = turn_class(arrays["remaining"][env, start])
-        if total is None:
-            total = np.zeros((len(TURNS), steps, x.shape[2]))
-        for step in range(steps):
-            at = start + step
-            ok = at < segment.shape[1]
-            ok[ok] &= segment[env[ok], at[ok]] == segment[env[ok], start[ok]]
-            ok &= label >= 0
-            np.add.at(total[:, step], label[ok], x[env[ok], at[ok]])
-            np.add.at(counts[:, step], label[ok], 1)
-    if total is None or not (counts > 0).all():
+    total, counts = _path_sums(recording, name, goals, steps)
+    if not (counts > 0).all():
         raise ConfigError(
-            "too few goals of some turns for their paths: record more steps (--steps)"
+            "too few goals of some kinds for their paths: record more steps (--steps)"
         )
     mean = total / counts[..., None]
     flat = (mean - mean.mean((0, 1))).reshape(-1, mean.shape[2])
     _, _, vectors = np.linalg.svd(flat, full_matrices=False)
     low = (flat @ vectors[:components].T).reshape(*counts.shape, -1)
     between = mean - mean.mean(0)
-    share = float(np.square(between).sum() / np.square(flat).sum())
+    share = float(np.square(between).sum() / max(np.square(flat).sum(), 1e-30))
     rows = [
-        {"turn": TURNS[c], "seconds": step * recording.step_seconds}
+        {"goal": goal, "seconds": step * recording.step_seconds}
         | {f"pc{i + 1}": low[c, step, i] for i in range(low.shape[2])}
         | {"goals": int(counts[c, step])}
-        for c in range(len(TURNS))
+        for c, goal in enumerate(goals.names)
         for step in range(steps)
     ]
     return pd.DataFrame(rows), share
+
+
+def _path_sums(
+    recording: Recording, name: str, goals: Goals, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of activity `[C, steps, U]` after a goal's start, and of how many goals."""
+    classes = len(goals.names)
+    total = np.zeros((classes, steps, recording.sizes[name]))
+    counts = np.zeros((classes, steps))
+    given = "remaining" if goals.values is None else "goal"
+    for arrays in recording.shards([name, given, "segment"]):
+        x, segment = arrays[name], arrays["segment"]
+        first = np.zeros(segment.shape, bool)
+        first[:, 1:] = segment[:, 1:] != segment[:, :-1]
+        env, start = np.nonzero(first)
+        label = goals.label({given: arrays[given][env, start]})
+        for step in range(steps):
+            at = start + step
+            ok = (at < segment.shape[1]) & (label >= 0)
+            ok[ok] &= segment[env[ok], at[ok]] == segment[env[ok], start[ok]]
+            np.add.at(total[:, step], label[ok], x[env[ok], at[ok]])
+            np.add.at(counts[:, step], label[ok], 1)
+    return total, counts

@@ -4,8 +4,8 @@ One sweep in topological order; all that no delayed loop holds is computed for a
 at once, the areas of a loop step by step. The value head reads the policy's areas, and its
 gradient flows into them; the privileged stream reaches nothing but that head.
 
-Variables beside the parameters: `lesion` (`networks.lesions`), gains of areas, streams and
-pathways at run time. Absent, nothing is multiplied.
+Variables beside the parameters: `lesion` (`networks.lesions`), gains of areas, streams,
+pathways and memories at run time. Absent, nothing is multiplied.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class AreaModule(nn.Module):
     cell: str
 
     @nn.compact
-    def __call__(self, carry, sources, reset):
+    def __call__(self, carry, sources, reset, memory):
         """Sources f32[T, B, I_s] -> carry (None if not recurrent), activity."""
         names = wirings.layer_names(self.area)
         activity = {}
@@ -39,7 +39,7 @@ class AreaModule(nn.Module):
                 layer = recurrent.Recurrent(
                     self.area.units, self.cell, name="recurrent"
                 )
-                carry, out = layer(carry, sources, reset)
+                carry, out = layer(carry, sources, reset, memory)
             else:
                 layer = layers.Dense(self.area.units, name=f"layer{index + 1}")
                 out = nn.relu(layer(*sources))
@@ -168,7 +168,8 @@ class FPN(nn.Module):
             for p in self.wiring.inputs(area.name)
         )
         module = AreaModule(area, self._cell(area), name=area.name, parent=self)
-        state, outs = module(carry.get(area.name), sources, reset)
+        memory = gains.memory(area.name)
+        state, outs = module(carry.get(area.name), sources, reset, memory)
         states = {}
         if area.recurrent:
             states[area.name] = state

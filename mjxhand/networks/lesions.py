@@ -1,4 +1,4 @@
-"""Lesions at run time: gains of areas, streams and pathways beside the parameters.
+"""Lesions at run time: gains of areas, streams, pathways and memories beside the parameters.
 
     lesioned = lesions.apply(params, wiring, areas=["PMC"], pathways=["SPL -> M1"])
     carry, out = module.apply(lesioned, carry, obs, reset)
@@ -6,9 +6,13 @@
 `lesioned` is `params` with one more collection, so it goes wherever parameters go:
 `Agent.act`, the evaluation, a film. All lesions have the same structure: one compiled
 program serves them all, and `jax.vmap` over `stack`'s gains runs many at once.
-A gain multiplies what an area (or stream) gives to everyone, or what one pathway carries: 1
-intact, 0 cut. It may be any array that broadcasts to [B, units]: a number; [B, 1] for another
-lesion in each environment; [units] for part of an area. A silent area keeps its own memory.
+A gain multiplies what an area (or stream) gives to everyone, what one pathway carries, or what
+a recurrent area remembers of its own last step: 1 intact, 0 cut. It may be any array that
+broadcasts to [B, units]: a number; [B, 1] for another lesion in each environment; [units] for
+part of an area. A silent area keeps its own memory; one without memory still sends what it
+does to others, late where a pathway is delayed.
+
+Any network that has a `wiring` and reads `Gains` can be lesioned: the FPN and the baselines.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +28,7 @@ from mjxhand.config import ConfigError
 from mjxhand.wiring import Pathway, Wiring
 
 COLLECTION = "lesion"
+KINDS = ("areas", "pathways", "memories")
 
 
 @chex.dataclass(frozen=True)
@@ -32,13 +37,19 @@ class Gains:
 
     areas: dict[str, jax.Array]  # areas and streams
     pathways: dict[str, jax.Array]  # "SPL -> M1", "M1 ~> PMC" (delayed), "M1 -> policy"
+    memories: dict[str, jax.Array]  # recurrent areas
 
     @classmethod
     def of(cls, module: nn.Module) -> "Gains":
         """Those that `module` is applied with. No gradient reaches them."""
         found = module.variables.get(COLLECTION, {})
         found = jax.tree.map(jax.lax.stop_gradient, dict(found))
-        return cls(areas=found.get("areas", {}), pathways=found.get("pathways", {}))
+        return cls(**{kind: found.get(kind, {}) for kind in KINDS})
+
+    @classmethod
+    def none(cls) -> "Gains":
+        """Everything intact."""
+        return cls(**{kind: {} for kind in KINDS})
 
     def area(self, name: str, activity: jax.Array) -> jax.Array:
         """What the area or stream `name` gives: f32[..., B, U]."""
@@ -49,24 +60,30 @@ class Gains:
         name = str(pathway)
         return activity * self.pathways[name] if name in self.pathways else activity
 
+    def memory(self, name: str) -> jax.Array | None:
+        """What the recurrent area `name` keeps of its own state; None: all of it."""
+        return self.memories.get(name)
 
-def names(wiring: Wiring) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What can be lesioned: areas and streams; pathways, those into the heads too."""
+
+def names(wiring: Wiring) -> dict[str, tuple[str, ...]]:
+    """What can be lesioned, by kind: areas and streams; pathways, those into the heads too;
+    memories, by the recurrent area's name.
+    """
     areas = [area.name for area in wiring.areas]
     streams = dict.fromkeys(
         p.source for p in wiring.all_pathways if p.source not in areas
     )
-    return (*areas, *streams), tuple(dict.fromkeys(map(str, wiring.all_pathways)))
+    return {
+        "areas": (*areas, *streams),
+        "pathways": tuple(dict.fromkeys(map(str, wiring.all_pathways))),
+        "memories": tuple(area.name for area in wiring.areas if area.recurrent),
+    }
 
 
 def intact(wiring: Wiring) -> dict[str, dict[str, jax.Array]]:
     """A gain of 1 for everything."""
-    areas, pathways = names(wiring)
     one = jnp.ones(())
-    return {
-        "areas": dict.fromkeys(areas, one),
-        "pathways": dict.fromkeys(pathways, one),
-    }
+    return {kind: dict.fromkeys(each, one) for kind, each in names(wiring).items()}
 
 
 def apply(
@@ -74,6 +91,7 @@ def apply(
     wiring: Wiring,
     areas: Iterable[str] | Mapping[str, Any] = (),
     pathways: Iterable[str] | Mapping[str, Any] = (),
+    memories: Iterable[str] | Mapping[str, Any] = (),
 ) -> dict[str, Any]:
     """`params` of a network with this lesion, in place of any earlier one.
 
@@ -81,29 +99,32 @@ def apply(
       params: {"params": ...}, as `init` gives them.
       areas: areas or streams to silence, or {name: gain}.
       pathways: pathways to cut, written "SPL -> M1", or {name: gain}.
+      memories: recurrent areas whose memory to cut, or {name: gain}.
 
     Raises:
-      ConfigError: the network has no such area or pathway.
+      ConfigError: the network has no such area, pathway or memory.
     """
     gains = intact(wiring)
-    for kind, chosen in (("areas", areas), ("pathways", pathways)):
+    for kind, chosen in zip(KINDS, (areas, pathways, memories), strict=True):
         if not isinstance(chosen, Mapping):
             chosen = dict.fromkeys(chosen, 0.0)
         for name, gain in chosen.items():
             if name not in gains[kind]:
+                known = ", ".join(gains[kind]) or "none"
                 raise ConfigError(
                     f"there is no {name!r} among the {kind} of this network"
-                    f"{suggest(name, gains[kind])}; available: {', '.join(gains[kind])}"
+                    f"{suggest(name, gains[kind])}; available: {known}"
                 )
             gains[kind][name] = jnp.asarray(gain, jnp.float32)
     return {**params, COLLECTION: gains}
 
 
 def single(wiring: Wiring) -> dict[str, dict[str, list[str]]]:
-    """Every lesion of one area, stream or pathway: {name: arguments of `apply`}."""
-    areas, pathways = names(wiring)
-    return {name: {"areas": [name]} for name in areas} | {
-        name: {"pathways": [name]} for name in pathways
+    """Every lesion of one area, stream, pathway or memory: {name: arguments of `apply`}."""
+    return {
+        f"{name} memory" if kind == "memories" else name: {kind: [name]}
+        for kind, each in names(wiring).items()
+        for name in each
     }
 
 

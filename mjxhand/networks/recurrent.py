@@ -101,13 +101,21 @@ class Recurrent(nn.Module):
         return {name: jnp.zeros((batch, self.units)) for name in states}
 
     @nn.compact
-    def __call__(self, carry: Carry, sources: Sequence[jax.Array], reset: jax.Array):
+    def __call__(
+        self,
+        carry: Carry,
+        sources: Sequence[jax.Array],
+        reset: jax.Array,
+        memory: jax.Array | None = None,
+    ):
         """Run T steps.
 
         Args:
           carry: state before the first step, {state: f32[B, units]}.
           sources: inputs, read as if concatenated, f32[T, B, I_s] each.
           reset: bool[T, B]; where True the carry is zeroed before that step.
+          memory: multiplies the carry before every step (a lesion); broadcasts to
+            [B, units].
 
         Returns:
           The carry after the last step, and the hidden states f32[T, B, units].
@@ -132,6 +140,8 @@ class Recurrent(nn.Module):
         def step(carry, inputs):
             projected_t, reset_t = inputs
             carry = _restart(carry, reset_t)
+            if memory is not None:
+                carry = {k: v * memory for k, v in carry.items()}
             recurrent = carry["hidden"] @ recurrent_kernel + recurrent_bias
             carry = cell.step(carry, projected_t, recurrent)
             return carry, carry["hidden"]

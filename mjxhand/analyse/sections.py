@@ -1,0 +1,134 @@
+"""The report's sections: their figures, what they are made of, how they are to be read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mjxhand.analyse import (
+    figures,
+    figures_dynamics,
+    figures_geometry,
+    figures_lesions,
+)
+from mjxhand.analyse.figures import Tables
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: its figures, and how they are to be read."""
+
+    title: str
+    draw: Callable[[Tables, Path], None]
+    pictures: tuple[str, ...]
+    needs: str  # the table it is made of
+    text: str
+
+
+SECTIONS = (
+    Section(
+        "What each area tells of the present",
+        figures.decoding,
+        ("decoding",),
+        "decoding",
+        "Cross-validated R² of ridge regression from an area's activity, whole episodes left "
+        "out. The untrained network was shown the same senses; only its weights differ. "
+        "“reward” is what the last step brought, “reward to come” what the present action "
+        "brings. Constant components are left out (column left_out of the table).",
+    ),
+    Section(
+        "What a nonlinear decoder adds",
+        figures.nonlinear,
+        ("nonlinear",),
+        "decoding",
+        "Ridge regression on random Fourier features of the activity's leading components, "
+        "minus linear ridge regression on the same samples.",
+    ),
+    Section(
+        "What each area tells of the future",
+        figures.future,
+        ("future",),
+        "decoding",
+        "The same over the lead time. No window crosses a goal or an episode. Each lead has "
+        "its own samples (goals that last so long), and “future turn” is the showcase's measure. "
+        "Chance: 95 % of permutations of whole episodes, the highest of all sources.",
+    ),
+    Section(
+        "Planning or executing",
+        figures.planning,
+        ("planning",),
+        "planning_profile",
+        "The mean command at each lead, all leads on the same samples. PMC plans if it "
+        "foretells better than M1 and its advantage grows with the lead.",
+    ),
+    Section(
+        "Dimensions",
+        figures_geometry.dimensions,
+        ("dimensions",),
+        "dimensions",
+        "Participation ratio (Σλ)²/Σλ² of each area's covariance; bars: 95 % interval.",
+    ),
+    Section(
+        "Which areas are alike",
+        figures_geometry.similarity,
+        ("cka", "rsa"),
+        "cka",
+        "Linear CKA of activities, and Spearman correlation of their dissimilarities (pairs "
+        "of steps of different episodes only).",
+    ),
+    Section(
+        "Integration and abstraction",
+        figures_geometry.selectivity,
+        ("selectivity",),
+        "selectivity",
+        "Units predicted from the senses, linearly: from one alone; what it adds to the others; "
+        "how many senses share in a unit (1: a pure unit), of those that add more than 1 %; what "
+        "products of the senses add.",
+    ),
+    Section(
+        "Intrinsic time scales",
+        figures_dynamics.time_scales,
+        ("timescales",),
+        "timescales",
+        "A decaying exponential with an offset, fitted to the autocorrelation of each unit; "
+        "units without a fit (no decay within the lags) are left out.",
+    ),
+    Section(
+        "Dynamics of the recurrent areas",
+        figures_dynamics.dynamics,
+        ("dynamics",),
+        "spectrum",
+        "Eigenvalues of the step's Jacobian at the area's fixed points, under the mean input "
+        "(blue) and those of single steps (grey): inside the circle activity decays, near it "
+        "slowly, off the real axis it turns. Right: mean paths of activity from the start of a "
+        "goal (dot), by the turn that the goal asks for, in the area's two leading components.",
+    ),
+    Section(
+        "Lesions",
+        figures_lesions.lesions,
+        ("lesions",),
+        "lesions",
+        "Behaviour without each part, from the same start states and first goals. A silent "
+        "area or a cut pathway sends zeros; a silent sense is at its running mean; an area whose "
+        "memory is cut begins every step from zero. Bars: 95 % interval; grey band: that of the "
+        "intact network. Nothing is retrained, and many parts are tried: of twenty that do "
+        "nothing, one lies outside its interval by chance.",
+    ),
+    Section(
+        "Tuning to goals and turns",
+        figures_dynamics.tuning,
+        ("tuning",),
+        "tuning_units",
+        "Units whose activity differs between classes beyond what the best of all units reaches "
+        "when whole episodes change places (95 %). Turns have six classes, by the axis of the "
+        "hand's space that they are nearest to: +x along the fingers, +z up out of the palm, "
+        "right-handed. Right: mean activity of each unit by class.",
+    ),
+    Section(
+        "Saliency",
+        figures.saliency,
+        ("saliency",),
+        "saliency",
+        "Integrated gradients from each area's activity, and from the mean commands, to the "
+        "senses of the last eight steps.",
+    ),
+)

@@ -1,0 +1,273 @@
+"""Lesions: what they cut, and a planted effect that the measurement must find."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mjxhand import agent as agent_module
+from mjxhand import atlas
+from mjxhand.agent import Agent
+from mjxhand.analyse import anatomy, lesion
+from mjxhand.analyse.lesion import Lesion
+from mjxhand.config import ConfigError
+from mjxhand.env import EnvParams, State
+from mjxhand.evaluate import Policy
+from mjxhand.networks import distributions
+from mjxhand.networks.fpn import FPN
+
+SIZES = {"vision": 7, "proprioception": 6, "touch": 5, "goal": 4, "privileged": 3}
+
+
+def policy_of(smoke, **network):
+    cfg = dataclasses.replace(
+        smoke, network=dataclasses.replace(smoke.network, **network)
+    )
+    agent = agent_module.build(cfg, SIZES, 3)
+    return Policy(cfg, agent, agent.init(jax.random.PRNGKey(0)), agent.init_stats(), 0)
+
+
+COMPILED = {}
+
+
+def outputs(policy, obs, steps=3):
+    agent = policy.agent
+    # The agent is kept beside its program, so that no other gets its identity.
+    act, _ = COMPILED.setdefault(id(agent), (jax.jit(agent.act), agent))
+    carry, seen = agent.initial_carry(2), []
+    for _ in range(steps):
+        carry, out = act(policy.params, policy.stats, carry, obs, jnp.zeros(2, bool))
+        seen.append(out)
+    return seen
+
+
+def observations(seed):
+    rng = np.random.default_rng(seed)
+    return {
+        n: jnp.asarray(rng.normal(size=(2, s)), jnp.float32) for n, s in SIZES.items()
+    }
+
+
+class Opaque:
+    """A network that does not tell its wiring: what of a module it needs, no more."""
+
+    def __init__(self, module):
+        self._module = module
+        self.apply, self.initial_carry = module.apply, module.initial_carry
+
+
+def opaque(policy):
+    agent = dataclasses.replace(policy.agent, network=Opaque(policy.agent.network))
+    return dataclasses.replace(policy, agent=agent)
+
+
+@pytest.mark.parametrize("name", ["fpn", "baseline", "mlp", "opaque"])
+def test_a_silent_sense_moves_nothing(smoke, name):
+    policy = policy_of(smoke, name="fpn" if name == "opaque" else name)
+    if name == "opaque":
+        policy = opaque(policy)
+    assert set(anatomy.senses_of(policy.agent)) == set(SIZES) - {"privileged"}
+    for sense in anatomy.senses_of(policy.agent):
+        one, other = observations(0), observations(0) | {sense: observations(1)[sense]}
+        cut = lesion.lesioned(policy, Lesion("sense", sense))
+        a, b = outputs(cut, one, 1)[-1], outputs(cut, other, 1)[-1]
+        np.testing.assert_array_equal(a.logits, b.logits)
+        whole = outputs(policy, other, 1)[-1]
+        assert np.abs(outputs(policy, one, 1)[-1].logits - whole.logits).max() > 0
+        mean = one | {sense: jnp.zeros_like(one[sense])}
+        np.testing.assert_allclose(
+            a.logits, outputs(policy, mean, 1)[-1].logits, atol=1e-6
+        )
+
+
+def test_a_network_that_tells_nothing_loses_senses_only(smoke):
+    policy = opaque(policy_of(smoke))
+    assert {p.kind for p in lesion.possible(policy.agent)} == {"sense"}
+    for part in (Lesion("area", "PMC"), Lesion("recurrence")):
+        with pytest.raises(ConfigError, match="there are: none"):
+            lesion.lesioned(policy, part)
+    raw = dataclasses.replace(policy.agent, normalize_obs=False)
+    with pytest.raises(ConfigError, match="nor normalises its senses"):
+        lesion.lesioned(
+            dataclasses.replace(policy, agent=raw), Lesion("sense", "touch")
+        )
+
+
+def test_a_silent_area_cuts_what_passes_through_it_alone(smoke):
+    """Only MCC hears of the goal: without it, or without its pathway to LPFC, nothing does."""
+    policy = policy_of(smoke)
+    one, other = observations(0), observations(0) | {"goal": observations(1)["goal"]}
+    for cut in (Lesion("area", "MCC"), Lesion("pathway", "MCC", "LPFC")):
+        part = lesion.lesioned(policy, cut)
+        a, b = outputs(part, one)[-1], outputs(part, other)[-1]
+        np.testing.assert_array_equal(a.logits, b.logits)
+    # Without M1 nothing commands the hand.
+    for cut in (Lesion("area", "M1"), Lesion("pathway", "M1", "actions")):
+        silent = lesion.lesioned(policy, cut)
+        np.testing.assert_array_equal(
+            outputs(silent, one)[-1].logits, outputs(silent, observations(2))[-1].logits
+        )
+
+
+@pytest.mark.parametrize(
+    "network",
+    [{"cell": "lstm"}, {"name": "lstm"}, {"recurrent": "PMC,LPFC:gru"}],
+    ids=["fpn", "lstm", "two"],
+)
+def test_without_memory_every_step_is_the_first(smoke, network):
+    policy = policy_of(smoke, **network)
+    areas = anatomy.recurrent(policy.agent)
+    seen = outputs(lesion.lesioned(policy, Lesion("recurrence")), observations(0))
+    np.testing.assert_array_equal(seen[0].logits, seen[2].logits)
+    whole = outputs(policy, observations(0))
+    np.testing.assert_allclose(seen[0].logits, whole[0].logits, atol=1e-6)
+    for area in areas:
+        assert np.abs(whole[0].areas[area] - whole[2].areas[area]).max() > 1e-5
+    # One memory of two: the other goes on.
+    one = outputs(
+        lesion.lesioned(policy, Lesion("recurrence", areas[0])), observations(0)
+    )
+    still = [np.abs(one[0].areas[a] - one[2].areas[a]).max() < 1e-7 for a in areas]
+    assert still == [True, *([False] * (len(areas) - 1))]
+
+
+def test_possible_lesions_name_every_part(smoke):
+    names = [p.name for p in lesion.possible(policy_of(smoke).agent)]
+    assert {"PMC", "touch", "memory of PMC", "LPFC → PMC", "M1 → actions"} <= set(names)
+    assert len(set(names)) == len(names)
+    assert not any("privileged" in n or "value" in n for n in names)
+    names = [p.name for p in lesion.possible(policy_of(smoke, feedback="M1:PMC").agent)]
+    assert "M1 → PMC" in names
+    names = [p.name for p in lesion.possible(policy_of(smoke, name="mlp").agent)]
+    assert {"dense1", "vision", "dense1 → dense2", "dense2 → actions"} <= set(names)
+    with pytest.raises(ConfigError, match="no area 'M7'; there are: SSC"):
+        lesion.lesioned(policy_of(smoke), Lesion("area", "M7"))
+
+
+# A planted effect. A cue is shown for one step; two steps later a choice by it brings the next
+# goal, any other ends the episode. The policy is made by hand: PMC latches the cue, M1 turns
+# it into the choice, LPFC reads touch and is read by M1 with weights of zero.
+TABLE = """
+area    units  layers  cell  receives
+LPFC    2      1       -     touch
+PMC     1      1       rnn   vision
+M1      2      1       -     PMC,LPFC
+policy  -      -       -     M1
+value   4      -       -     M1,privileged
+"""
+GOALS, DELAY, BINS = 5, 2, 3
+CUED = {"vision": 1, "touch": 1, "privileged": 1}
+
+
+@chex.dataclass(frozen=True)
+class Still:
+    """Physics of which there is none."""
+
+    qpos: jax.Array
+    qvel: jax.Array
+
+
+class Cued:
+    """An environment that a delayed choice solves."""
+
+    goal_steps = DELAY + 1
+    label = "cued"
+    num_actuators = 1
+    observation_sizes = CUED
+    config = SimpleNamespace(
+        control_seconds=0.1, env=SimpleNamespace(goal_angle_max=1.0)
+    )
+    task = SimpleNamespace(
+        num_goals=GOALS, label=lambda far: "cued", threshold=0.0, unit=""
+    )
+    scene = SimpleNamespace(object="none")
+    physics = SimpleNamespace(impl="none")
+
+    def make_params(self, seed):
+        return EnvParams(pool=jnp.zeros(1), goal_angle_max=jnp.float32(1.0))
+
+    def _state(self, key, goal, step, goals, success, failed, began=0):
+        shown = jnp.where(step == 0, goal, 0.0)[None]
+        complete = goals >= GOALS
+        values = {"success": success, "dropped": 0, "timed_out": failed}
+        values |= {"complete": complete, "invalid": 0}
+        nothing = jnp.zeros(1)
+        return State(
+            physics=Still(qpos=nothing, qvel=nothing),
+            target=nothing,
+            goal=goal,
+            distance=jnp.float32(0),
+            goal_step=step,
+            episode_step=step,
+            goals=goals,
+            key=key,
+            obs={"vision": shown, "touch": shown * 0 + 1.0, "privileged": nothing},
+            reward=jnp.float32(success),
+            terminated=jnp.bool_(False),
+            truncated=failed | complete,
+            metrics={k: jnp.asarray(v, jnp.float32) for k, v in values.items()},
+        )
+
+    def _cue(self, key):
+        return jax.random.rademacher(key, (), jnp.float32)
+
+    def reset(self, key, params=None):
+        key, cue = jax.random.split(jnp.asarray(key))
+        no, zero = jnp.bool_(False), jnp.int32(0)
+        return self._state(key, self._cue(cue), zero, zero, no, no)
+
+    def step(self, state, action, params=None):
+        key, cue = jax.random.split(state.key)
+        due = state.goal_step == DELAY
+        success = due & (action[0] - 1 == state.goal)
+        goal = jnp.where(success, self._cue(cue), state.goal)
+        step = jnp.where(success, 0, state.goal_step + 1)
+        goals = state.goals + success
+        return self._state(key, goal, step, goals, success, due & ~success)
+
+
+def by_hand():
+    module = FPN(atlas.parse(TABLE), BINS)
+    distribution = distributions.MultiCategorical(1, BINS)
+    agent = Agent(module, distribution, CUED)
+    params = jax.tree.map(jnp.zeros_like, agent.init(jax.random.PRNGKey(0)))["params"]
+    pmc = params["PMC"]["recurrent"]
+    pmc["kernel"] = jnp.array([[4.0]])
+    pmc["recurrent_kernel"] = jnp.array([[3.0]])
+    params["LPFC"]["layer1"]["bias"] = jnp.ones(2)
+    kernel = params["M1"]["layer1"]["kernel"]
+    params["M1"]["layer1"]["kernel"] = kernel.at[0].set(jnp.array([1.0, -1.0]))
+    weights = jnp.array([[0.0, 0.0, 50.0], [50.0, 0.0, 0.0]])
+    params["policy_head"]["kernel"] = weights
+    return Policy(SimpleNamespace(), agent, {"params": params}, agent.init_stats(), 0)
+
+
+def test_a_planted_effect_is_found():
+    policy = by_hand()
+    parts = lesion.possible(policy.agent)
+    table = lesion.measure(policy, Cued(), parts, episodes=200).set_index("lesion")
+    needed = {"PMC", "M1", "vision", "memory of PMC"}
+    needed |= {"vision → PMC", "PMC → M1", "M1 → actions"}
+    idle = {"LPFC", "touch", "touch → LPFC", "LPFC → M1"}
+    assert needed | idle | {"intact"} == set(table.index)
+    for name in ("intact", *idle):
+        assert table.goals[name] == GOALS, name
+        assert table.time_out_rate[name] == 0
+        assert table.seconds_per_goal[name] == pytest.approx(0.1 * (DELAY + 1))
+    # One of three choices by chance: Σ (1/3)^k for k = 1 … 5.
+    chance = sum(3.0**-k for k in range(1, GOALS + 1))
+    for name in needed:
+        low = table.goals[name] - 1.5 * table.ci95[name]
+        assert low < chance < low + 3 * table.ci95[name], name
+        assert table.change[name] == pytest.approx(table.goals[name] - GOALS)
+        assert table.time_out_rate[name] > 0.95
+
+
+def test_intervals_of_shares():
+    # 5 of 20: centre 7/24, half width 1.96 √(7/24 · 17/24 / 24).
+    assert lesion._share_ci95(0.25, 20) == pytest.approx(0.18185, abs=1e-5)
+    assert lesion._share_ci95(0.0, 64) > 0.03
