@@ -80,20 +80,25 @@ def main() -> int:
         if not names:
             print("\n".join(case.name for case in cases))
         return 0 if names else 2
-    results = []
+    results, failed = [], 0
     context = multiprocessing.get_context("spawn")
     for name in names:
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            result = pool.submit(run_case, name, args.repeats).result()
+        try:
+            with ProcessPoolExecutor(1, mp_context=context) as pool:
+                result = pool.submit(run_case, name, args.repeats).result()
+        except Exception as error:  # out of memory, say: the others are still wanted
+            failed += 1
+            print(f"{name} failed: {str(error).strip().splitlines()[:1]}", flush=True)
+            continue
         results.append(result)
         for key in ("control_steps_per_second", "physics_steps_per_second"):
             print(f"{name}.{key} {result[key]:,.0f}")
         for key in ("compile_seconds", "peak_memory_mb"):
             print(f"{name}.{key} {result[key]:.1f}", flush=True)
-    if args.json:
+    if args.json and results:
         report = {"command": environment.command(), "results": results}
         args.json.write_text(json.dumps(report, indent=1) + "\n")
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

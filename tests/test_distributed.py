@@ -93,6 +93,7 @@ def test_two_processes_learn_what_one_does(tmp_path, two_devices, start_two):
     assert "run: " not in told[1][0]
     first, second = (np.load(tmp_path / f"{i}.npz").values() for i in range(2))
     config = dataclasses.replace(CONFIG, total_steps=512)
+    (tmp_path / "one").mkdir()
     one = train.train(config, tmp_path / "one", quiet=True)
     leaves = jax.tree.leaves(one.learner)
     assert any(leaf.size > 100 for leaf in leaves)
