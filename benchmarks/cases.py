@@ -1,27 +1,11 @@
 """What is measured, as data. A case names a program; `run.py` compiles and times it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from mjxhand import physics, scene
-from mjxhand.config import EnvConfig, PhysicsConfig, SceneConfig
-
-
-@dataclass(frozen=True)
-class Program:
-    """A function to compile with `jax.jit`, its arguments, and the work it does."""
-
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    control_steps: int  # per call, over all environments
-    physics_steps: int  # per call, over all environments
-    check: Callable[[Any], dict] | None = None
-    """Output → facts for the results file; raises if the output cannot be right."""
+import programs
+from programs import Program
 
 
 @dataclass(frozen=True)
@@ -31,56 +15,70 @@ class Case:
     name: str
     make: Callable[[], Program]
     settings: dict = field(default_factory=dict)
+    on: str = "cpu"
+    """`cpu` or `accelerator`: where its size makes sense."""
 
 
-SCENE = SceneConfig(start_pose="cupped")
+STEPS = {"native": 16, "jax": 4, "warp": 4}
+"""Control steps per call and environment on a CPU, where they are slow."""
+UNROLL = 16
+"""The same on an accelerator."""
+
+# Environments on a CPU by back end, and on an accelerator.
+SIZES = {"native": (64, 512), "jax": (64, 512)}
+POLICY_SIZES = {"native": (64, 256, 512), "jax": (64,)}
+UPDATE_SIZES = {
+    ("laptop", "native"): (64, 256, 1024),
+    ("laptop", "jax"): (64,),
+    ("fpn", "native"): (64, 256),
+}
+LARGE = (1024, 4096, 8192, 16384)
+IMPLS = ("jax", "warp")
 
 
-def physics_program(impl: str, num_envs: int, control_steps: int) -> Program:
-    """Held cubes and wandering servo targets, every sensor read at each control step."""
-    made = scene.build(SCENE)
-    cfg = PhysicsConfig(impl=impl)  # type: ignore[arg-type]
-    step = jax.vmap(physics.make_physics(made, cfg).step)
-    states = physics.settle(made, cfg, num_envs, seconds=0.64, seed=0)
-    low, high = jnp.asarray(made.ctrl_range, jnp.float32).T
-    reach = EnvConfig().relative_step * (high - low) / 2
-
-    def rollout(states, key):
-        def move(carry, key):
-            states, target = carry
-            shift = jax.random.uniform(key, target.shape, minval=-1, maxval=1)
-            target = jnp.clip(target + reach * shift, low, high)
-            states = step(states, target)
-            return (states, target), states.sensordata.sum(-1)
-
-        target = jnp.broadcast_to(made.start_ctrl.astype("float32"), (num_envs, 20))
-        keys = jax.random.split(key, control_steps)
-        return jax.lax.scan(move, (states, target), keys)[0][0]
-
-    def check(states) -> dict:
-        if not jnp.isfinite(states.qpos).all():
-            raise RuntimeError(f"physics/{impl}/{num_envs}: a state is not finite")
-        height = states.sensordata[:, made.sensors["cube_in_palm"]] @ made.palm_normal
-        return {"held": float((height > 0).mean())}
-
-    return Program(
-        function=rollout,
-        args=(jax.tree.map(jnp.asarray, states), jax.random.key(0)),
-        control_steps=num_envs * control_steps,
-        physics_steps=num_envs * control_steps * cfg.substeps,
-        check=check,
-    )
+def _case(kind: str, parts: tuple, make, on: str, **settings) -> Case:
+    name = "/".join(map(str, (kind, *parts)))
+    return Case(name, make, settings, on)
 
 
-PHYSICS_STEPS = {"native": 16, "jax": 4}
-"""Control steps per call and environment."""
+def _cpu() -> Iterator[Case]:
+    for impl, sizes in SIZES.items():
+        for n in sizes:
+            make = partial(programs.physics_program, impl, n, STEPS[impl])
+            yield _case("physics", (impl, n), make, "cpu", impl=impl, num_envs=n)
+    for impl, sizes in SIZES.items():
+        for n in sizes:
+            make = partial(programs.env_program, impl, n, STEPS[impl])
+            yield _case("env", (impl, n), make, "cpu", impl=impl, num_envs=n)
+    for impl, sizes in POLICY_SIZES.items():
+        for n in sizes:
+            make = partial(programs.policy_program, "fpn", impl, n, STEPS[impl])
+            yield _case("policy/fpn", (impl, n), make, "cpu", impl=impl, num_envs=n)
+    for (preset, impl), sizes in UPDATE_SIZES.items():
+        for n in sizes:
+            make = partial(programs.update_program, preset, impl, n)
+            kind = f"update/{preset}"
+            yield _case(kind, (impl, n), make, "cpu", impl=impl, num_envs=n)
 
-CASES: tuple[Case, ...] = tuple(
-    Case(
-        name=f"physics/{impl}/{num_envs}",
-        make=partial(physics_program, impl, num_envs, PHYSICS_STEPS[impl]),
-        settings={"impl": impl, "num_envs": num_envs},
-    )
-    for impl in PHYSICS_STEPS
-    for num_envs in (64, 512)
-)
+
+def _accelerator() -> Iterator[Case]:
+    for impl in IMPLS:
+        for n in LARGE:
+            makers = {
+                "physics": partial(programs.physics_program, impl, n, UNROLL),
+                "env": partial(programs.env_program, impl, n, UNROLL),
+                "policy/fpn": partial(
+                    programs.policy_program, "fpn", impl, n, UNROLL
+                ),
+                "update/fpn": partial(programs.update_program, "fpn", impl, n),
+                "update/baseline": partial(
+                    programs.update_program, "baseline", impl, n
+                ),
+            }
+            for kind, make in makers.items():
+                yield _case(
+                    kind, (impl, n), make, "accelerator", impl=impl, num_envs=n
+                )
+
+
+CASES: tuple[Case, ...] = (*_cpu(), *_accelerator())

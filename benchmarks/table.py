@@ -61,15 +61,95 @@ def accuracy_table(report: dict) -> list[str]:
     return lines + ["", f"Measured on {where(report)}."]
 
 
+def rivals_table(report: dict) -> list[str]:
+    """Lines of the table of a file that `rivals.py` wrote."""
+    lines = ["| | ours | theirs | ratio (of each turn) |", "|---|---|---|---|"]
+    lines += [
+        f"| {row['unit']} | {row['ours']}: {row['ours_per_second']:,.0f}"
+        f" | {row['theirs']}: {row['theirs_per_second']:,.0f}"
+        f" | **{row['ratio']:.2f}** ({min(row['ratios']):.2f}–{max(row['ratios']):.2f}) |"
+        for row in report["rivals"]
+    ]
+    return lines + ["", f"Measured on {where(report)}."]
+
+
+def breakdown_table(report: dict) -> list[str]:
+    """Lines of the table of a file that `breakdown.py` wrote."""
+    result = report["breakdown"]
+    total = sum(result["rows"].values())
+    steps = result["control_steps"]
+    lines = ["| part | share | per control step |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {100 * seconds / total:.1f} % | {1e6 * seconds / steps:.1f} µs |"
+        for name, seconds in result["rows"].items()
+    ]
+    told = f"One update of {steps:,} control steps took {result['wall_seconds']:.2f} s"
+    return lines + ["", f"{told}. Measured on {where(report)}."]
+
+
+def stages_table(report: dict) -> list[str]:
+    """Lines of the table of a file that `stages.py` wrote."""
+    result = report["stages"]
+    lines = ["| stage | per physics step, one thread |", "|---|---|"]
+    lines += [f"| {k} | {v:.2f} µs |" for k, v in result["microseconds"].items()]
+    told = (
+        f"{sum(result['microseconds'].values()):.1f} µs in all; on average"
+        f" {result['contacts']:.1f} contacts, {result['constraint_rows']:.1f} constraint rows,"
+        f" {result['solver_iterations']:.2f} solver iterations"
+    )
+    return lines + ["", f"{told}. Measured on {where(report)}."]
+
+
+def scaling_table(report: dict) -> list[str]:
+    """Lines of the table of a file that `scaling.py` wrote."""
+    lines = [
+        "| devices | gradient reductions | other reductions | kinds |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['devices']} | {row['gradient_reductions']}, {row['gradient_bytes'] / 1e6:.2f} MB"
+        f" | {row['other_reductions']}, {row['other_bytes'] / 1e3:.2f} kB"
+        f" | {', '.join(row['kinds']) or 'none'} |"
+        for row in report["scaling"]
+    ]
+    parameters = report["scaling"][0]["parameters"]
+    told = f"Preset {report['preset']}, {parameters:,} parameters, per update"
+    return lines + ["", f"{told}. Compiled on {where(report)}."]
+
+
+def first_table(report: dict) -> list[str]:
+    """Lines of the table of a file that `first.py` wrote."""
+    lines = ["| preset | cache | until the first update | in it |", "|---|---|---|---|"]
+    lines += [
+        f"| {row['preset']} | {row['cache']} | {row['seconds']:.1f} s"
+        f" | {row['update_seconds']:.1f} s |"
+        for row in report["first"]
+    ]
+    return lines + ["", f"Measured on {where(report)}."]
+
+
+KINDS = {
+    "results": speed_table,
+    "rivals": rivals_table,
+    "breakdown": breakdown_table,
+    "stages": stages_table,
+    "scaling": scaling_table,
+    "first": first_table,
+    "rows": accuracy_table,
+}
+
+
 def tables() -> str:
     """All tables, each under the command that made it."""
     blocks = []
-    for path in sorted((HERE / "results").glob("*.json")):
+    for path in sorted((HERE / "results").rglob("*.json")):
         report = json.loads(path.read_text())
-        lines = speed_table(report) if "results" in report else accuracy_table(report)
-        blocks.append(
-            "\n".join([f"### {path.stem}", "", f"`{report['command']}`", "", *lines])
-        )
+        (kind,) = (name for name in KINDS if name in report)
+        title = path.relative_to(HERE / "results").with_suffix("").as_posix()
+        lines = KINDS[kind](report)
+        if "note" in report:  # written by hand: what the machine did besides
+            lines += ["", report["note"]]
+        blocks.append("\n".join([f"### {title}", "", f"`{report['command']}`", "", *lines]))
     return "\n\n".join(blocks)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import jax
 import tyro
 
-from mjxhand import presets, runs
+from mjxhand import distributed, presets, runs
 from mjxhand.arguments import build, option_types, split, suggest, value_of
 from mjxhand.checkpoint import CheckpointError
 from mjxhand.config import Config, ConfigError, Impl
@@ -38,6 +38,12 @@ class TrainOptions:
     """Stop cleanly, with a checkpoint, after about this long."""
     quiet: bool = False
     """Show no progress."""
+    coordinator: str | None = None
+    """Train in several processes: HOST:PORT of process 0. Under SLURM's srun this and the next two are known."""
+    num_processes: int | None = None
+    """How many processes there are."""
+    process_id: int | None = None
+    """Which of them this is, from 0."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,21 @@ def parse_config(
             f"--until-seconds is {parsed.options.until_seconds:g}: give a positive time"
         )
     return config, parsed.options
+
+
+def parse_cluster(argv: Sequence[str]) -> distributed.Cluster | None:
+    """The processes that share a training run; None: this one is alone.
+
+    Apart from `parse_config`, because JAX is not to look for devices before it is known.
+
+    Raises:
+        ConfigError: one line: what was wrong, what to do.
+    """
+    args, _ = split([_unalias(argument) for argument in argv], option_types(_Train))
+    names = ("--coordinator", "--num-processes", "--process-id")
+    values = [value_of(name, args) for name in names]
+    coordinator, *counts = (None if value == "None" else value for value in values)
+    return distributed.find(coordinator, *(c and int(c) for c in counts))
 
 
 def _unalias(argument: str) -> str:

@@ -90,8 +90,9 @@ def load_policy(run: str | Path, step: int | None = None) -> Policy:
 
 def policy_of(config: Config, agent: Agent, learner: Learner) -> Policy:
     """The policy of a learner, wherever its arrays lie."""
-    params, stats, update = jax.device_get(
-        (learner.params, learner.obs_stats, learner.update)
+    # Copies: the next update may overwrite the learner's own buffers.
+    params, stats, update = jax.tree.map(
+        np.array, (learner.params, learner.obs_stats, learner.update)
     )
     # All policies alike in placement and type, or the evaluator compiles for each.
     params, stats = jax.tree.map(jnp.asarray, (params, stats))

@@ -12,6 +12,12 @@ from mjxhand.env import EnvParams
 from mjxhand.types import Actors, Environment, Learner, Rollout
 
 
+SMALLEST_BLOCK = 32
+"""Environments whose last value is computed at once, where there are so many."""
+LARGEST_COUNT = 16
+"""Most blocks of a step: all episodes may end together."""
+
+
 def init_actors(
     env: Environment, agent: Agent, num_envs: int, key: jax.Array, params: EnvParams
 ) -> Actors:
@@ -52,7 +58,18 @@ def rollout(
     num_chunks = cfg.unroll_length // cfg.chunk_length
     actors, (carry, steps) = jax.lax.scan(chunk, actors, None, length=num_chunks)
     steps = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), steps)
-    return actors, Rollout(carry=carry, **steps)
+    _, out = agent.act(
+        learner.params,
+        learner.obs_stats,
+        actors.carry,
+        actors.state.obs,
+        actors.began,
+    )
+    # V(s_{t+1}) is what the next step's pass gives, unless the episode ended in between.
+    later = jnp.concatenate([steps["value"][1:], out.value[None]])
+    bootstrap = steps.pop("bootstrap")
+    next_value = jnp.where(steps["episode_end"], bootstrap, later)
+    return actors, Rollout(carry=carry, next_value=next_value, **steps)
 
 
 def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
@@ -67,10 +84,8 @@ def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
     )
     action = agent.distribution.sample(out.logits, key_action)
     stepped = jax.vmap(env.step, in_axes=(0, 0, None))(actors.state, action, params)
-    # The value of where the step led to, before any reset: a time limit bootstraps from it.
-    not_began = jnp.zeros(num_envs, bool)
-    _, after = agent.act(
-        learner.params, learner.obs_stats, carry, stepped.obs, not_began
+    bootstrap = _values(
+        agent, learner, carry, stepped.obs, stepped.truncated & ~stepped.terminated
     )
     ended = stepped.terminated | stepped.truncated
     discounted = cfg.gamma * actors.discounted + stepped.reward
@@ -85,7 +100,7 @@ def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
         "action": action,
         "log_prob": agent.distribution.log_prob(out.logits, action),
         "value": out.value,
-        "next_value": after.value,
+        "bootstrap": bootstrap,
         "reward": stepped.reward,
         "discounted": discounted,
         "terminated": stepped.terminated,
@@ -100,6 +115,32 @@ def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
         key=key[None],
     )
     return actors, record
+
+
+def _values(
+    agent: Agent, learner: Learner, carry, obs, wanted: jax.Array
+) -> jax.Array:
+    """V of the environments `wanted` [N] before any reset, 0 of the others: [N].
+
+    A time limit bootstraps from it. Few episodes end at once, so the network runs over
+    blocks of those that did.
+    """
+    num_envs = wanted.shape[0]
+    size = max(min(num_envs, SMALLEST_BLOCK), num_envs // LARGEST_COUNT)
+
+    def one_block(state):
+        left, values = state
+        # Past the last one the index is out of range: read as the last, written nowhere.
+        index = jnp.nonzero(left, size=size, fill_value=num_envs)[0]
+        took = jax.tree.map(lambda x: x.at[index].get(mode="clip"), (carry, obs))
+        _, out = agent.act(
+            learner.params, learner.obs_stats, *took, jnp.zeros(size, bool)
+        )
+        values = values.at[index].set(out.value, mode="drop")
+        return left.at[index].set(False, mode="drop"), values
+
+    start = (wanted, jnp.zeros(num_envs))
+    return jax.lax.while_loop(lambda state: state[0].any(), one_block, start)[1]
 
 
 def where(mask: jax.Array, new, old):

@@ -85,7 +85,7 @@ def _empty(spec: str) -> np.ndarray | None:
 def write_arrays(path: Path, arrays: Arrays) -> None:
     """Write arrays into a new folder."""
     full = {name: a for name, a in arrays.items() if a.size}  # orbax refuses empty ones
-    with _orbax().PyTreeCheckpointer() as checkpointer:
+    with _checkpointer() as checkpointer:
         checkpointer.save(path.absolute(), full or {"empty": np.zeros(1)})
 
 
@@ -98,7 +98,7 @@ def read_arrays(path: Path, saved: dict[str, str]) -> Arrays:
     }
     if not args:
         return empty
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with _checkpointer() as checkpointer:
         return empty | checkpointer.restore(path.absolute(), restore_args=args)
 
 
@@ -167,6 +167,19 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _checkpointer():
+    """orbax for this process alone: among several it would wait for all of them, and its
+    messages would cross those of the compiled programs."""
+    ocp, index = _orbax(), jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=index,
+        active_processes={index},
+        barrier_sync_key_prefix=f"process{index}",
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _orbax():

@@ -5,9 +5,9 @@ The host loop does nothing but call one compiled update, write metrics and save.
 
 import json
 import math
-import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +15,17 @@ import jax
 import numpy as np
 
 from mjxhand import agent as agent_module
-from mjxhand import cli, evaluate, presets, render
+from mjxhand import cli, distributed, evaluate, presets, render
 from mjxhand.checkpoint import Checkpoints
 from mjxhand.config import Config, ConfigError
 from mjxhand.env import Env, EnvParams
 from mjxhand.metrics import Metrics, Progress
 from mjxhand.sharding import Program, make_mesh
+from mjxhand.stop import Stop
 from mjxhand.storage import write_text_atomically
 from mjxhand.types import Actors, Learner
 
 SECONDS_PER_YEAR = 365.25 * 86_400
-
-
-class Stop:
-    """Asked for by Ctrl-C or SIGTERM: finish the update, save, leave. Twice: leave at once."""
-
-    def __init__(self):
-        self.asked = False
-        self._previous = {}
-
-    def __enter__(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number, frame):
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
 
 
 class Run:
@@ -62,6 +41,7 @@ class Run:
         self.program = Program(config, self.env, self.agent, make_mesh())
         self.checkpoints = Checkpoints(self.out)
         self.learner: Learner = self.program.init_learner(config.seed)
+        self.untrained = evaluate.policy_of(config, self.agent, self.learner)
         self.update = 0
         self.params = self._pool(0)
         self.actors: Actors = self.program.init_actors(config.seed, self.params)
@@ -96,7 +76,9 @@ class Run:
 
     def save(self) -> None:
         """Checkpoint of everything that the next update depends on."""
-        self.checkpoints.save(self.update, self.learner, self.actors)
+        actors = distributed.to_host(self.actors)
+        if distributed.is_main():
+            self.checkpoints.save(self.update, self.learner, actors)
 
     def _pool(self, generation: int) -> EnvParams:
         # A generation's pool depends on nothing but the seed, so that a resumed run draws
@@ -104,7 +86,8 @@ class Run:
         seed = int(
             np.random.SeedSequence([self.config.seed, generation]).generate_state(1)[0]
         )
-        return self.program.place_params(self.env.make_params(seed))
+        params = distributed.from_main(self.env.make_params(seed))
+        return self.program.place_params(params)
 
     def _line(self, m: dict[str, Any], seconds: float) -> dict[str, Any]:
         steps = self.update * self.config.steps_per_update
@@ -141,26 +124,40 @@ def train(
 ) -> Run:
     """Train in the prepared folder `out`, until the end or a stop; `Run.complete` tells which."""
     began = time.monotonic()
-    run = Run(config, out)
-    if resume:
-        run.restore()
-    saved = run.update if resume else -1
-    metrics = Metrics(run.out, resume_at=run.update)
+    with distributed.watch(f"continue with --resume {out}"):
+        run = Run(config, out)
+        if resume:
+            run.restore()
+        try:
+            _loop(run, began + (until_seconds or math.inf), quiet)
+        finally:
+            run.checkpoints.wait()
+    return run
+
+
+def _loop(run: Run, deadline: float, quiet: bool) -> None:
+    config = run.config
+    saved = run.update or -1
+    main = distributed.is_main()
     title = f"{config.preset} · {run.env.label} · {run.env.physics.impl}"
-    with Stop() as stop, metrics, Progress(config, title, quiet=quiet) as progress:
-        while not run.complete and not stop.asked:
+    with Stop() as stop, ExitStack() as stack:
+        metrics = Metrics(run.out, resume_at=run.update) if main else None
+        if metrics:
+            stack.enter_context(metrics)
+        progress = stack.enter_context(Progress(config, title, quiet=quiet or not main))
+        while not run.complete:
             line = run.step()
-            metrics.write(line)
+            if metrics:
+                metrics.write(line)
             progress.show(line)
             if run.update % config.checkpoint_updates == 0:
                 run.save()
                 saved = run.update
-            if until_seconds and time.monotonic() - began > until_seconds:
+            # All processes stop after the same update.
+            if distributed.agree(stop.asked or time.monotonic() > deadline):
                 break
         if saved != run.update:
             run.save()
-        run.checkpoints.wait()
-    return run
 
 
 def report(run: Run) -> render.Trajectory:
@@ -173,11 +170,8 @@ def report(run: Run) -> render.Trajectory:
     """
     config = run.config
     brains = {
-        name: evaluate.policy_of(config, run.agent, learner)
-        for name, learner in (
-            ("untrained", run.program.init_learner(config.seed)),
-            ("trained", run.learner),
-        )
+        "untrained": run.untrained,
+        "trained": evaluate.policy_of(config, run.agent, run.learner),
     }
     evaluator = evaluate.Evaluator(run.env, run.agent, config.evaluate_episodes)
     distances = {"task": config.env.goal_angle_max}
@@ -222,9 +216,12 @@ def _film_steps(config: Config) -> int:
 @cli.main_guard
 def main(argv: list[str] | None = None) -> int:
     """Command line of `python -m mjxhand.train`."""
-    config, options = cli.parse_config(sys.argv[1:] if argv is None else argv)
-    presets.check(config)
-    out = cli.prepare_out(options, config)
+    argv = sys.argv[1:] if argv is None else argv
+    distributed.start(cli.parse_cluster(argv))
+    config, options = cli.parse_config(argv)
+    presets.check(config, jax.device_count())
+    out = Path(options.out)
+    distributed.on_main(lambda: cli.prepare_out(options, config))
     run = train(
         config,
         out,
@@ -232,6 +229,9 @@ def main(argv: list[str] | None = None) -> int:
         until_seconds=options.until_seconds,
         quiet=options.quiet,
     )
+    distributed.stop()
+    if not distributed.is_main():
+        return 0
     if not run.complete:
         print(f"stopped and saved; continue with: --resume {out}")
         return 0

@@ -1,0 +1,195 @@
+"""Where the time of one update goes.
+
+    python benchmarks/breakdown.py [PRESET] [--impl IMPL] [--num-envs N] [--json FILE]
+
+Traces a warm update with JAX's profiler and adds up the time that each operation itself
+took, by the source it was traced from. Times are core-seconds on a CPU and stream-seconds on
+an accelerator; `idle` is what was left of all cores, or of the stream. C MuJoCo's share is the
+processor time of its threads, split by its own timers.
+"""
+
+import argparse
+import collections
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import environment
+import hlo
+import jax
+import programs
+from jax.profiler import ProfileData
+
+from mjxhand import native
+
+# The first whose file is among an operation's frames, innermost frame first.
+SOURCES = (
+    ("MJX: collision", "mjx/_src/collision"),
+    ("MJX: collision", "mjx/_src/mesh"),
+    ("MJX: constraint", "mjx/_src/constraint"),
+    ("MJX: solver", "mjx/_src/solver"),
+    ("MJX: sensors", "mjx/_src/sensor"),
+    ("MJX: the rest", "mjx/"),
+    ("C MuJoCo", "mjxhand/foreign"),
+    ("environment", "mjxhand/env.py"),
+    ("environment", "mjxhand/tasks/"),
+    ("environment", "mjxhand/rotations"),
+)
+WARP = "MJX: all of Warp"
+NETWORK = ("FPN", "Baseline", "policy_head", "value_head", "recurrent")
+
+
+def category(origin: hlo.Origin | None) -> str:
+    """The row of the table that an operation belongs to."""
+    if origin is None:
+        return "other"
+    name = origin.op_name
+    if "warp" in name.lower():
+        return WARP
+    if name.endswith("/ffi_call"):
+        return "C MuJoCo"
+    for file in origin.files:
+        for row, part in SOURCES:
+            if part in file:
+                return row
+    network = any(part in name for part in NETWORK)
+    if "transpose(" in name:
+        return "learning: network backward" if network else "learning: loss backward"
+    if "jvp(" in name:
+        return "learning: network forward" if network else "learning: loss"
+    if network:
+        return "acting: network"
+    if any("mjxhand/rollout" in file for file in origin.files):
+        return "acting: the rest"
+    if any("mjxhand/ppo" in file for file in origin.files):
+        return "learning: the rest"
+    return "other"
+
+
+def self_times(data: ProfileData) -> collections.Counter:
+    """Seconds that each HLO operation itself took, all threads or streams together."""
+    device = [p for p in data.planes if p.name.startswith("/device:")]
+    seconds: collections.Counter = collections.Counter()
+    for plane in device or data.planes:
+        for line in plane.lines:
+            wanted = line.name.startswith("Stream" if device else "tf_XLA")
+            if wanted:
+                _add_line(line.events, seconds)
+    return seconds
+
+
+def _add_line(events, seconds: collections.Counter) -> None:
+    rows = sorted(
+        (e.start_ns, -e.duration_ns, dict(e.stats).get("hlo_op") or e.name)
+        for e in events
+    )
+    stack: list[list] = []  # [end, name, own time]
+
+    def close():
+        _, name, own = stack.pop()
+        if "wait for completion" not in name:
+            seconds[name] += own / 1e9
+
+    for start, minus, name in rows:
+        while stack and stack[-1][0] <= start:
+            close()
+        if stack:
+            stack[-1][2] += minus
+        stack.append([start - minus, name, -minus])
+    while stack:
+        close()
+
+
+class Clock:
+    """Processor and wall time inside C MuJoCo's threads."""
+
+    def __init__(self):
+        self.cpu = self.wall = 0.0
+        step = native.ThreadedStepper.step
+
+        def timed(stepper, *args):
+            cpu, wall = time.process_time(), time.perf_counter()
+            try:
+                return step(stepper, *args)
+            finally:
+                self.cpu += time.process_time() - cpu
+                self.wall += time.perf_counter() - wall
+
+        native.ThreadedStepper.step = timed
+
+
+def trace(preset: str, impl: str, num_envs: int | None) -> dict:
+    """Compile, warm up and trace one update."""
+    clock = Clock()
+    program = programs.update_program(preset, impl, num_envs)
+    compiled = program.function.lower(*program.args).compile()
+    output = jax.block_until_ready(compiled(*program.args))
+    args = (*output[:2], program.args[2])
+    clock.cpu = clock.wall = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        cpu, begin = time.process_time(), time.perf_counter()
+        with jax.profiler.trace(folder):
+            jax.block_until_ready(compiled(*args))
+            wall = time.perf_counter() - begin
+            cpu = time.process_time() - cpu
+        (file,) = Path(folder).rglob("*.xplane.pb")
+        seconds = self_times(ProfileData.from_file(str(file)))
+    where = hlo.origins(compiled.as_text())
+    rows: collections.Counter = collections.Counter()
+    for name, own in seconds.items():
+        rows[category(where.get(name))] += own
+    cores = 1
+    if jax.default_backend() == "cpu":
+        cores = len(os.sched_getaffinity(0))
+        rows["C MuJoCo"] = clock.cpu
+    if not rows["C MuJoCo"]:
+        del rows["C MuJoCo"]
+    rows["idle"] = max(0.0, cores * wall - sum(rows.values()))
+    return {
+        "preset": preset,
+        "impl": impl,
+        "num_envs": num_envs,
+        "control_steps": program.control_steps,
+        "wall_seconds": wall,
+        "cpu_seconds": cpu,
+        "physics_wall_seconds": clock.wall,
+        "rows": dict(rows.most_common()),
+    }
+
+
+def show(result: dict) -> None:
+    total = sum(result["rows"].values())
+    for name, seconds in result["rows"].items():
+        each = 1e6 * seconds / result["control_steps"]
+        print(f"| {name} | {100 * seconds / total:.1f} % | {each:.1f} µs |")
+    print(
+        f"{result['control_steps']} control steps in {result['wall_seconds']:.2f} s, "
+        f"{result['cpu_seconds']:.2f} s of processor time"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Where the time of an update goes.")
+    parser.add_argument("preset", nargs="?", default="laptop")
+    parser.add_argument("--impl", default="native", choices=("native", "jax", "warp"))
+    parser.add_argument("--num-envs", type=int)
+    parser.add_argument("--json", type=Path, help="write the result to this file")
+    args = parser.parse_args()
+    result = trace(args.preset, args.impl, args.num_envs)
+    print("| part | share | per control step |\n|---|---|---|")
+    show(result)
+    if args.json:
+        report = {
+            "command": environment.command(),
+            "breakdown": result,
+            **environment.describe(),
+        }
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""What a compiled program's text says: where an operation comes from, what it communicates."""
+
+import re
+from dataclasses import dataclass
+
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
+_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
+_ROW = re.compile(r"^(\d+) (.*)$")
+_COLLECTIVE = re.compile(
+    r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+)
+_CALLED = re.compile(
+    r"(?:body|condition|calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)"
+)
+_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_TRIPS = re.compile(r'known_trip_count[^}]*?"n":"(\d+)"')
+_SHAPE = re.compile(r"\b(pred|[sufb]f?\d+)\[([\d,]*)\]")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an instruction was traced."""
+
+    op_name: str  # JAX's path of transformations and scopes
+    files: tuple[str, ...]  # of the Python frames, innermost first
+
+
+def origins(text: str) -> dict[str, Origin]:
+    """Origin of every instruction of `compiled.as_text()` that has one, by its name."""
+    files = {k: v.strip('"') for k, v in _table(text, "FileNames").items()}
+    places = {
+        k: files.get(_number(v, "file_name_id"), "")
+        for k, v in _table(text, "FileLocations").items()
+    }
+    frames = _table(text, "StackFrames")
+
+    def chain(frame: str) -> tuple[str, ...]:
+        seen = []
+        while frame in frames and len(seen) < 50:
+            seen.append(places.get(_number(frames[frame], "file_location_id"), ""))
+            # Written one too high, so that 1 means none.
+            frame = str(int(_number(frames[frame], "parent_frame_id")) - 1)
+        return tuple(seen)
+
+    found = {}
+    for line in text.splitlines():
+        match = _INSTRUCTION.match(line)
+        name = re.search(r'op_name="([^"]*)"', line)
+        if match and name:
+            found[match[1]] = Origin(name[1], chain(_number(line, "stack_frame_id")))
+    return found
+
+
+def _table(text: str, title: str) -> dict[str, str]:
+    rows, inside = {}, False
+    for line in text.splitlines():
+        if line == title:
+            inside = True
+        elif inside:
+            match = _ROW.match(line)
+            if not match:
+                break
+            rows[match[1]] = match[2]
+    return rows
+
+
+def _number(text: str, name: str) -> str:
+    match = re.search(rf"{name}=(\d+)", text)
+    return match[1] if match else ""
+
+
+@dataclass(frozen=True)
+class Collective:
+    """A collective operation, the times it runs per call, and its size."""
+
+    kind: str
+    times: int
+    bytes: int  # of its result, each time
+    op_name: str
+
+
+def collectives(text: str) -> list[Collective]:
+    """All of a program; one in a loop counts as often as the loop runs.
+
+    Raises:
+        ValueError: a collective in a loop whose length the compiler did not know.
+    """
+    computations, entry = _computations(text)
+    found: list[Collective] = []
+
+    def visit(name: str, times: int | None) -> None:
+        for line in computations.get(name, ()):
+            kind = _COLLECTIVE.search(line)
+            if kind:
+                if times is None:
+                    raise ValueError(f"a loop of unknown length holds {line.strip()}")
+                op_name = re.search(r'op_name="([^"]*)"', line)
+                found.append(
+                    Collective(
+                        kind[1],
+                        times,
+                        _size(line[line.index("=") : kind.start()]),
+                        op_name[1] if op_name else "",
+                    )
+                )
+            inner = times
+            if re.search(r"\bwhile\(", line):
+                trips = _TRIPS.search(line)
+                known = trips and times is not None
+                inner = times * int(trips[1]) if known else None  # type: ignore[operator,index]
+            called = _CALLED.findall(line)
+            for branches in _BRANCHES.findall(line):
+                called += [b.strip().lstrip("%") for b in branches.split(",")]
+            for other in called:
+                visit(other, inner)
+
+    visit(entry, 1)
+    return found
+
+
+def _computations(text: str) -> tuple[dict[str, list[str]], str]:
+    computations: dict[str, list[str]] = {}
+    entry = name = ""
+    for line in text.splitlines():
+        match = _COMPUTATION.match(line)
+        if match:
+            name = match[2]
+            computations[name] = []
+            entry = name if match[1] else entry
+        elif name and line.startswith(" "):
+            computations[name].append(line)
+    return computations, entry
+
+
+def _size(shapes: str) -> int:
+    """Bytes of all shapes in a piece of HLO, such as `(f32[2,3], f32[])`."""
+    total = 0
+    for kind, dims in _SHAPE.findall(shapes):
+        count = 1
+        for dim in filter(None, dims.split(",")):
+            count *= int(dim)
+        bits = 8 if kind == "pred" else int(re.sub(r"\D", "", kind))
+        total += count * bits // 8
+    return total
