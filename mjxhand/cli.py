@@ -35,9 +35,13 @@ class TrainOptions:
     resume: str | None = None
     """Folder of a run to continue from its newest whole checkpoint; its own configuration is used."""
     until_seconds: float | None = None
-    """Stop cleanly, with a checkpoint, after about this long."""
+    """Stop cleanly, with a checkpoint, after this long, compilation included."""
     quiet: bool = False
     """Show no progress."""
+    stall_minutes: float = 10.0
+    """Say so when no update has ended for so many minutes; 0: never."""
+    debug_nans: bool = False
+    """Stop at the first operation that gives NaN, and name it; slow."""
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,18 @@ class Physics:
     """A back end; `impl` is the resolved name."""
 
     impl: str
-    step: Callable[[PhysicsState, Array], PhysicsState]
-    """(state, ctrl f32[20]) → state one control step later, ctrl held. Works under jit,
-    vmap, scan and shard_map."""
+    step_told: Callable[[PhysicsState, Array], "Stepped"]
+    """(state, ctrl f32[20]) → (state one control step later, ctrl held; overflow []). Works
+    under jit, vmap, scan and shard_map. `overflow`: whether contacts or constraints may have
+    been left out because a buffer was full. jax: all contact slots were in use; warp: its
+    own flags; native has no such buffers (its arena is full: C says so on stderr)."""
+
+    def step(self, state: PhysicsState, ctrl: Array) -> PhysicsState:
+        """`step_told` without the second result."""
+        return self.step_told(state, ctrl)[0]
+
+
+Stepped = tuple[PhysicsState, Array]
 
 
 def make_physics(scene: Scene, cfg: PhysicsConfig = PhysicsConfig()) -> Physics:
@@ -63,7 +72,7 @@ def make_physics(scene: Scene, cfg: PhysicsConfig = PhysicsConfig()) -> Physics:
         raise ConfigError(
             f"physics.impl is {impl!r}: choose one of auto, {', '.join(make)}"
         )
-    return Physics(impl=impl, step=make[impl](scene.mj_model, cfg))
+    return Physics(impl=impl, step_told=make[impl](scene.mj_model, cfg))
 
 
 def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig):
@@ -88,13 +97,14 @@ def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig):
         foreign.register(name, in_place)
         call = jax.ffi.ffi_call(name, shapes, vmap_method="broadcast_all")
 
-    def step(state: PhysicsState, ctrl: Array) -> PhysicsState:
+    def step(state: PhysicsState, ctrl: Array) -> Stepped:
         args = (state.qpos, state.qvel, state.qacc_warmstart, ctrl)
         args = tuple(jnp.asarray(x, jnp.float32) for x in args)
         qpos, qvel, warmstart, sensordata = _vary_like(call(*args), args)
-        return PhysicsState(
+        after = PhysicsState(
             qpos=qpos, qvel=qvel, qacc_warmstart=warmstart, sensordata=sensordata
         )
+        return after, jnp.bool_(False)
 
     return step
 
@@ -126,18 +136,30 @@ def _jax_step(model: mujoco.MjModel, cfg: PhysicsConfig):
     quiet = _to_host(mjx.put_model(_without_sensors(model), impl="jax"))
     template = _to_host(mjx.make_data(model, impl="jax"))
 
-    def step(state: PhysicsState, ctrl: Array) -> PhysicsState:
+    def step(state: PhysicsState, ctrl: Array) -> Stepped:
         m, data = _to_device(quiet), _load(_to_device(template), state, ctrl)
-        data, _ = jax.lax.scan(
-            lambda d, _: (mjx.step(m, d), None), data, length=cfg.substeps
-        )
+
+        def substep(data, _):
+            data = mjx.step(m, data)
+            return data, _slots_full(model, data)
+
+        data, full = jax.lax.scan(substep, data, length=cfg.substeps)
         # mjx.step leaves positions, contacts and forces of the instant before the last
         # integration: what mj_step's sensors read.
         m = _to_device(loud)
         data = mjx.sensor_acc(m, mjx.sensor_vel(m, mjx.sensor_pos(m, data)))
-        return _unload(data)
+        return _unload(data), jnp.any(full)
 
     return step
+
+
+def _slots_full(model: mujoco.MjModel, data) -> Array:
+    """Whether every contact slot that MJX keeps holds a contact, so that it may lack one."""
+    contact = data._impl.contact
+    slots = int(model.numeric("max_contact_points").data[0])
+    if contact.dist.shape[0] < slots:
+        return jnp.bool_(False)
+    return jnp.all(contact.dist < contact.includemargin)
 
 
 WARP_CONTACTS = 64
@@ -165,7 +187,7 @@ def _warp_step(model: mujoco.MjModel, cfg: PhysicsConfig):
 
     loud, quiet = put(model), put(_without_sensors(model))
 
-    def step_batch(num_envs: int, state: PhysicsState, ctrl: Array) -> PhysicsState:
+    def step_batch(num_envs: int, state: PhysicsState, ctrl: Array) -> Stepped:
         # Warp's contact buffer is one for all environments, so its size is theirs.
         template = mjx.make_data(
             model,
@@ -174,18 +196,21 @@ def _warp_step(model: mujoco.MjModel, cfg: PhysicsConfig):
             njmax=WARP_CONSTRAINTS,
         )
 
-        def one(state: PhysicsState, ctrl: Array) -> PhysicsState:
+        def one(state: PhysicsState, ctrl: Array) -> Stepped:
             data, _ = jax.lax.scan(
                 lambda d, _: (mjx.step(quiet, d), None),
                 _load(template, state, ctrl),
                 length=cfg.substeps - 1,
             )
-            return _unload(mjx.step(loud, data))
+            data = mjx.step(loud, data)
+            # Flags of every step since `make_data`.
+            overflow = data._impl.overflow & ~int(OverflowType.ITERATIONS)
+            return _unload(data), overflow != 0
 
         return jax.vmap(one)(state, ctrl)
 
     @jax.custom_batching.custom_vmap
-    def step(state: PhysicsState, ctrl: Array) -> PhysicsState:
+    def step(state: PhysicsState, ctrl: Array) -> Stepped:
         alone = jax.tree.map(lambda x: x[None], (state, ctrl))
         return jax.tree.map(lambda x: x[0], step_batch(1, *alone))
 

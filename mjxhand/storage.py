@@ -1,9 +1,15 @@
-"""Pytrees as files: arrays by name, written by orbax, listed and summed in a manifest."""
+"""Pytrees as files: the bytes of arrays in pieces, listed and summed in a manifest.
 
+Reading runs no code of the files: they are bytes whose types, shapes and places the manifest
+says, and the reader believes it only as far as the sizes of the files bear it out.
+"""
+
+import contextlib
 import hashlib
 import json
-import logging
+import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +17,14 @@ from typing import Any
 import jax
 import numpy as np
 
-FORMAT = 1
+FORMAT = 2
+"""1: arrays written by orbax, before version 0.1."""
 MANIFEST = "manifest.json"
+PIECE = 15 * 2**20
+"""Most bytes of one file: what every way to move files takes."""
+MAX_MANIFEST = 2**24
+PIECE_NAME = re.compile(r"[a-z]+/\d{3,}\.bin")
+SPEC = re.compile(r"([a-z]\w*)\[((?:\d{1,12},)*\d{1,12}|)\]")
 
 Arrays = dict[str, np.ndarray]
 
@@ -75,31 +87,64 @@ def _spec(leaf: Any) -> str:
     return f"{np.dtype(raw.dtype).name}[{','.join(map(str, raw.shape))}]"
 
 
-def _empty(spec: str) -> np.ndarray | None:
-    """The array of a spec without elements; None: it has some."""
-    dtype, _, shape = spec.rstrip("]").partition("[")
-    sizes = [int(size) for size in shape.split(",") if size]
-    return np.zeros(sizes, dtype) if 0 in sizes else None
+def write_arrays(folder: Path, arrays: Arrays) -> None:
+    """Write arrays into a new folder: their bytes, in the order of their names, cut in pieces."""
+    folder.mkdir()
+    number, room = 0, 0
+    with contextlib.ExitStack() as stack:
+        for name in sorted(arrays):
+            data = np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8)
+            while data.size:
+                if not room:
+                    stack.close()
+                    piece = stack.enter_context(_piece(folder, number).open("xb"))
+                    number, room = number + 1, PIECE
+                piece.write(data[:room].data)  # pyright: ignore[reportPossiblyUnbound]
+                data, room = data[room:], max(0, room - data.size)
 
 
-def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write arrays into a new folder."""
-    full = {name: a for name, a in arrays.items() if a.size}  # orbax refuses empty ones
-    with _orbax().PyTreeCheckpointer() as checkpointer:
-        checkpointer.save(path.absolute(), full or {"empty": np.zeros(1)})
+def _piece(folder: Path, number: int) -> Path:
+    return folder / f"{number:03d}.bin"
 
 
-def read_arrays(path: Path, saved: dict[str, str]) -> Arrays:
-    """Read what `write_arrays` wrote. `saved`: the specs in the manifest."""
-    ocp = _orbax()
-    empty = {n: a for n, spec in saved.items() if (a := _empty(spec)) is not None}
-    args = {
-        n: ocp.RestoreArgs(restore_type=np.ndarray) for n in saved if n not in empty
-    }
-    if not args:
-        return empty
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        return empty | checkpointer.restore(path.absolute(), restore_args=args)
+def read_arrays(folder: Path, saved: Mapping[str, str]) -> Arrays:
+    """Read what `write_arrays` wrote. `saved`: the specs in the manifest.
+
+    Raises:
+        ValueError: the files do not hold as many bytes as `saved` says; nothing was allocated.
+    """
+    kinds = {name: _parse(saved[name]) for name in sorted(saved)}
+    pieces = sorted(folder.glob("*.bin"), key=lambda piece: int(piece.stem))
+    there = sum(piece.stat().st_size for piece in pieces)
+    if there != num_bytes(saved):
+        raise ValueError(f"{folder} holds {there} bytes, not {num_bytes(saved)}")
+    content = b"".join(piece.read_bytes() for piece in pieces)
+    arrays, offset = {}, 0
+    for name, (dtype, shape) in kinds.items():
+        flat = np.frombuffer(content, dtype, math.prod(shape), offset)
+        arrays[name] = flat.reshape(shape).copy()
+        offset += flat.nbytes
+    return arrays
+
+
+def num_bytes(saved: Mapping[str, str]) -> int:
+    """Bytes that arrays of these specs take."""
+    kinds = map(_parse, saved.values())
+    return sum(dtype.itemsize * math.prod(shape) for dtype, shape in kinds)
+
+
+def _parse(spec: str) -> tuple[np.dtype, tuple[int, ...]]:
+    """Type and shape of a spec such as `float32[3,4]`."""
+    match = SPEC.fullmatch(spec)
+    if not match:
+        raise ValueError(f"{spec!r} is no type and shape of an array")
+    try:
+        dtype = np.dtype(match[1])
+    except TypeError as error:
+        raise ValueError(f"{spec!r}: {error}") from None
+    if dtype.hasobject or not dtype.itemsize:
+        raise ValueError(f"{spec!r} cannot be stored")
+    return dtype, tuple(int(size) for size in match[2].split(",") if size)
 
 
 def write_manifest(folder: Path, update: int, parts: dict[str, Arrays]) -> None:
@@ -116,8 +161,27 @@ def write_manifest(folder: Path, update: int, parts: dict[str, Arrays]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint."""
-    return json.loads((folder / MANIFEST).read_text())
+    """The manifest of a checkpoint.
+
+    Raises:
+        OSError or ValueError: it says what is wrong with it.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        raise ValueError(f"{MANIFEST} is missing")
+    if path.stat().st_size > MAX_MANIFEST:
+        raise ValueError(f"{MANIFEST} has {path.stat().st_size} bytes: that is none")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{MANIFEST} is not JSON ({error})") from None
+    if not isinstance(manifest, dict) or "format" not in manifest:
+        raise ValueError(f"{MANIFEST} is none of a checkpoint")
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
+    if manifest.get("sha256") != _own_sum(manifest):
+        raise ValueError(f"the content of {MANIFEST} has changed")
+    return manifest
 
 
 def _own_sum(manifest: Mapping[str, Any]) -> str:
@@ -128,15 +192,20 @@ def _own_sum(manifest: Mapping[str, Any]) -> str:
 
 def verify(folder: Path) -> None:
     """Raises OSError or ValueError that says what is wrong with a checkpoint."""
-    if not (folder / MANIFEST).exists():
-        raise ValueError(f"{MANIFEST} is missing")
     manifest = read_manifest(folder)
-    if manifest["format"] != FORMAT:
-        raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
-    if manifest["sha256"] != _own_sum(manifest):
-        raise ValueError(f"the content of {MANIFEST} has changed")
+    for part, saved in manifest["arrays"].items():
+        sizes = [f["size"] for n, f in manifest["files"].items() if n.startswith(part)]
+        if sum(sizes) != num_bytes(saved):
+            raise ValueError(f"{part} has {sum(sizes)} bytes, not {num_bytes(saved)}")
     for name, expected in manifest["files"].items():
         file = folder / name
+        # Nothing outside the folder is opened, whatever a manifest names.
+        if (
+            not PIECE_NAME.fullmatch(name)
+            or file.is_symlink()
+            or file.parent.is_symlink()
+        ):
+            raise ValueError(f"{name!r} is no file of a checkpoint")
         if not file.exists():
             raise ValueError(f"{name} is missing")
         if file.stat().st_size != expected["size"]:
@@ -150,9 +219,13 @@ def verify(folder: Path) -> None:
 def write_text_atomically(path: Path, text: str) -> None:
     """Write a file so that it is there in whole or not at all."""
     hidden = path.with_name(f".{path.name}.tmp")
-    hidden.write_text(text)
-    sync(hidden)
-    os.replace(hidden, path)
+    try:
+        hidden.write_text(text, encoding="utf-8")
+        sync(hidden)
+        os.replace(hidden, path)
+    except OSError:
+        hidden.unlink(missing_ok=True)
+        raise
 
 
 def _sha256(file: Path) -> str:
@@ -167,11 +240,3 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _orbax():
-    """orbax, imported when needed (it takes seconds) and kept from logging every save."""
-    import orbax.checkpoint as ocp
-
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    return ocp

@@ -197,12 +197,45 @@ def test_another_network_is_named_by_its_first_leaf(saved):
         saved.restore_learner(less)
 
 
-def test_learner_without_actors_cannot_be_resumed(tmp_path):
+def test_learner_without_actors_starts_environments_anew_and_says_so(tmp_path, capsys):
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, learner())
-    assert checkpoints.restore_learner(learner())[0] == 1
-    with pytest.raises(CheckpointError, match="no actors"):
-        checkpoints.restore(learner(), actors())
+        checkpoints.save(1, learner(seed=7))
+    update, got, got_actors = checkpoints.restore(learner(), actors())
+    assert (update, got_actors) == (1, None)
+    assert bits(got) == bits(learner(seed=7))
+    assert capsys.readouterr().err.count("environments start anew") == 1
+
+
+def test_another_number_of_devices_starts_environments_anew(tmp_path, capsys):
+    def on(devices):
+        return {"key": np.zeros((devices, 2), np.uint32), "qpos": np.zeros(8)}
+
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, learner(), on(4))
+    assert checkpoints.restore(learner(), on(2))[2] is None
+    assert "another number of devices" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match=r"actors\.qpos is float64\[8\] there"):
+        checkpoints.restore(learner(), on(4) | {"qpos": np.zeros(9)})
+
+
+def test_arrays_are_cut_in_pieces(tmp_path, monkeypatch):
+    """Larger and smaller than a piece, at its border, empty, of one element."""
+    monkeypatch.setattr(storage, "PIECE", 100)
+    sizes = (0, 1, 25, 24, 26, 75, 100, 3)
+    tree = {f"a{i}": np.arange(n, dtype=np.float32) for i, n in enumerate(sizes)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, tree)
+    files = sorted((tmp_path / "checkpoints/00000001/learner").iterdir())
+    assert [f.stat().st_size for f in files] == [100] * 10 + [16]  # 4 · 254 bytes
+    assert bits(checkpoints.restore_learner(tree)[1]) == bits(tree)
+
+
+def test_more_pieces_than_three_digits_keep_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "PIECE", 4)
+    tree = {"a": np.arange(1002, dtype=np.int32)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, tree)
+    assert bits(checkpoints.restore_learner(tree)[1]) == bits(tree)
 
 
 def test_saving_again_after_a_fall_back_replaces_the_abandoned_future(saved):
@@ -243,9 +276,9 @@ def test_a_single_changed_digit_of_the_manifest_is_noticed(saved):
 def test_a_newer_format_is_not_misread(saved):
     for update in saved.updates():
         file = saved.folder / f"{update:08d}" / "manifest.json"
-        manifest = json.loads(file.read_text()) | {"format": 2}
+        manifest = json.loads(file.read_text()) | {"format": 3}
         file.write_text(json.dumps(manifest))
-    with pytest.raises(CheckpointError, match="format 2, this version reads 1"):
+    with pytest.raises(CheckpointError, match="format 3, this version reads 2"):
         saved.restore_learner(learner())
 
 
