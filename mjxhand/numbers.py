@@ -24,11 +24,28 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(*args: Any) -> Any:
         error, result = compiled(*args)
-        if message := error.get():
-            raise NotANumber(" ".join(message.split()))
+        found = error.get_exception()
+        if found is not None:
+            raise NotANumber(f"{_words(found)}: {_place(found)}")
         return result
 
     return call
+
+
+def _words(found: Any) -> str:
+    """What checkify says, of the first device that has something to say."""
+    several = getattr(found, "error_mapping", None)  # one per device
+    return str(next(iter(several.values())) if several else found).rstrip(".")
+
+
+def _place(found: Any) -> str:
+    """Innermost line of the traced program that is neither JAX's nor another library's."""
+    frames = getattr(found.traceback_info, "frames", [])
+    own = [f for f in frames if "site-packages" not in f.file_name]
+    if not own:
+        return "at a place unknown"
+    frame = own[0]
+    return f"{frame.file_name}, line {frame.line_num}, in {frame.function_name}"
 
 
 class SkippedSteps:

@@ -154,12 +154,14 @@ def _jax_step(model: mujoco.MjModel, cfg: PhysicsConfig):
 
 
 def _slots_full(model: mujoco.MjModel, data) -> Array:
-    """Whether every contact slot that MJX keeps holds a contact, so that it may lack one."""
+    """Whether all slots that MJX keeps for contacts of one kind (`condim`) hold a contact, so
+    that one may have been left out."""
     contact = data._impl.contact
     slots = int(model.numeric("max_contact_points").data[0])
-    if contact.dist.shape[0] < slots:
-        return jnp.bool_(False)
-    return jnp.all(contact.dist < contact.includemargin)
+    used = contact.dist < contact.includemargin
+    kinds = [contact.dim == kind for kind in np.unique(contact.dim)]
+    full = [jnp.all(used[kind]) for kind in kinds if kind.sum() >= slots]
+    return jnp.any(jnp.array(full)) if full else jnp.bool_(False)
 
 
 WARP_CONTACTS = 64

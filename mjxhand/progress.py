@@ -153,8 +153,8 @@ class Progress:
                 *(Text(c, "" if i % 2 else "dim") for i, c in enumerate(cells))
             )
         parts = [Text(self._title, "bold cyan"), head, table, _rewards(line)]
-        if told := troubles(line):
-            parts.append(Text("last updates: " + ", ".join(told), "bold red"))
+        for trouble in troubles(line):
+            parts.append(Text(f"! {trouble}", "bold red"))
         return Group(*parts)
 
 
