@@ -40,7 +40,7 @@ class ThreadedStepper:
 
     def __init__(self, model: mujoco.MjModel, substeps: int, threads: int = 0):
         """`threads` 0: one per core that this process may use."""
-        threads = threads or _usable_cores()
+        threads = threads or usable_cores()
         self.model = native_model(model)
         self._quiet = copy.copy(self.model)
         self._quiet.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR.value
@@ -109,7 +109,7 @@ class ThreadedStepper:
             self._data.put(data)
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
