@@ -141,14 +141,10 @@ def test_damaged_checkpoint(saved, tmp_path_factory, which, edits):
     shutil.copytree(saved, run)
     files = sorted(p for p in run.rglob("*") if p.is_file())
     assert len(files) == 3
-    before = files[which].read_bytes()
-    files[which].write_bytes(mutated(before, edits))
-    if files[which].read_bytes() == before:
-        assert Checkpoints(run).latest() == 1
-        return
-    with pytest.raises(CheckpointError, match="is damaged") as caught:
-        Checkpoints(run).restore_learner(TREE)
-    assert "\n" not in str(caught.value)
+    files[which].write_bytes(mutated(files[which].read_bytes(), edits))
+    with whole_or_one_line():
+        _, got = Checkpoints(run).restore_learner(TREE)
+        assert all(np.array_equal(got[n], TREE[n]) for n in TREE)
     shutil.rmtree(run)
 
 
