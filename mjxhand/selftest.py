@@ -13,7 +13,7 @@ import numpy as np
 from mjxhand import agent as agent_module
 from mjxhand import ppo, presets, render
 from mjxhand.checkpoint import Checkpoints
-from mjxhand.config import Impl
+from mjxhand.config import Impl, NetworkConfig
 from mjxhand.env import Env
 from mjxhand.native import native_model
 from mjxhand.physics import PhysicsState
@@ -78,7 +78,9 @@ def learner(env: Env) -> str:
         num_minibatches=1,
         normalize_reward=False,
     )
-    config = dataclasses.replace(env.config, ppo=small)
+    # Compiling is nearly all of the time: the smallest network with a memory.
+    network = NetworkConfig(name="lstm", units_scale=0.02)
+    config = dataclasses.replace(env.config, ppo=small, network=network)
     agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
     program = Program(config, env, agent, make_mesh(jax.devices()[:1]))
     before = jax.device_get(program.init_learner(0))
