@@ -111,7 +111,7 @@ def picture(env: Env) -> str:
     return f"{drawn.shape[1]} × {drawn.shape[0]} by {os.environ.get('MUJOCO_GL')}"
 
 
-def writing(_: Env) -> str:
+def writing(env: Env) -> str:
     """A checkpoint written here and read again."""
     tree = {"a": np.arange(2**18, dtype=np.float32)}
     try:
