@@ -82,5 +82,3 @@ def _theirs(impl: str) -> float:
         progress_fn=lambda _, m: seen.append(m["training/sps"]) if m else None,
     )
     return statistics.median(seen[1:])
-
-

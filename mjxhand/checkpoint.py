@@ -1,12 +1,13 @@
 """Checkpoints of a run: whole or not there, checked on load, exact to the bit.
 
     RUN/checkpoints/00000120/   update 120
-        learner/                arrays by name, written by orbax
-        actors/                 the same; only what `--resume` needs
-        manifest.json           format, shapes, and size and SHA-256 of every file
+        learner/ …              arrays, by orbax, in files of at most 15 MiB
+        actors/ …               the same; absent where a run came from another machine
+        manifest.json           format, names, types, shapes; size and SHA-256 of every file
 
 A checkpoint is written under a hidden name, its manifest last, and then renamed, so a kill
-at any moment leaves every older one whole. Nothing is pickled.
+at any moment leaves every older one whole. Nothing in it is run or unpickled, and nothing
+outside its folder is opened.
 """
 
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mjxhand import storage
-from mjxhand.storage import Arrays
+from mjxhand.arrays import Arrays, write_arrays
 
 KEEP = 3
 
@@ -109,8 +110,16 @@ class Checkpoints:
 
     def restore_learner(self, target: Any, step: int | None = None) -> tuple[int, Any]:
         """Restore the learner alone: `(update, learner)`. See `restore`."""
-        update, (learner,) = self._restore({"learner": target}, step)
+        self.wait()
+        update = self._choose(step)
+        (learner,) = self._read(update, {"learner": target})
         return update, learner
+
+    def arrays(self, update: int) -> dict[str, Arrays]:
+        """What a whole checkpoint holds: arrays by name, by part."""
+        path = self._path(update)
+        shapes = storage.read_manifest(path)["arrays"]
+        return {p: storage.read(path / p, shapes[p]) for p in shapes}
 
     def restore(
         self, learner: Any, actors: Any, step: int | None = None
@@ -118,6 +127,8 @@ class Checkpoints:
         """Restore learner and actors: `(update, learner, actors)`.
 
         A damaged newest checkpoint is passed over, with one line on stderr that says so.
+        Actors are None where the checkpoint has none, or where they were saved on another
+        number of devices; stderr says so.
 
         Args:
             learner, actors: pytrees of arrays or `jax.ShapeDtypeStruct` with the structure and
@@ -127,26 +138,46 @@ class Checkpoints:
         Raises:
             CheckpointError: nothing whole is there, or it is of another network.
         """
-        update, parts = self._restore({"learner": learner, "actors": actors}, step)
-        return update, parts[0], parts[1]
+        self.wait()
+        update = self._choose(step)
+        (learner,) = self._read(update, {"learner": learner})
+        problem = self._actors_problem(update, actors)
+        if problem:
+            print(f"note: {problem}: environments start anew", file=sys.stderr)
+            return update, learner, None
+        (actors,) = self._read(update, {"actors": actors})
+        return update, learner, actors
 
     def _path(self, update: int) -> Path:
         return self.folder / f"{update:08d}"
 
-    def _restore(self, targets: dict[str, Any], step: int | None) -> tuple[int, list]:
-        self.wait()
-        update = self._choose(step)
+    def _actors_problem(self, update: int, actors: Any) -> str:
+        """Why the actors of a checkpoint cannot go on here; empty: they can.
+
+        Raises:
+            CheckpointError: they are of another configuration.
+        """
+        path = self._path(update)
+        shapes = storage.read_manifest(path)["arrays"]
+        if "actors" not in shapes:
+            return f"{path} holds no environments"
+        saved, wanted = shapes["actors"], storage.specs(actors)
+        if saved.get("key") != wanted.get("key"):
+            return f"{path} was saved on another number of devices"
+        return ""
+
+    def _read(self, update: int, targets: dict[str, Any]) -> list:
         path = self._path(update)
         shapes = storage.read_manifest(path)["arrays"]
         for part, target in targets.items():
-            if part not in shapes:
-                raise CheckpointError(f"{path} has no {part}, so it cannot be resumed")
-            _check_same(path, part, shapes[part], target)
-        restored = [
-            storage.from_arrays(storage.read_arrays(path / part, shapes[part]), target)
-            for part, target in targets.items()
-        ]
-        return update, restored
+            _check_same(path, part, shapes.get(part, {}), target)
+        try:
+            return [
+                storage.from_arrays(storage.read(path / part, shapes[part]), target)
+                for part, target in targets.items()
+            ]
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"cannot read {path}: {error}") from None
 
     def _choose(self, step: int | None) -> int:
         """Update to load, checked to be whole."""
@@ -174,6 +205,8 @@ class Checkpoints:
             self._write(update, parts)
         except Exception as error:  # handed to the main thread by `wait`
             self._error = error
+            # A full disk gets back what the half checkpoint took.
+            shutil.rmtree(self.folder / f".{update:08d}", ignore_errors=True)
 
     def _write(self, update: int, parts: dict[str, Arrays]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -182,7 +215,7 @@ class Checkpoints:
         hidden = self.folder / f".{update:08d}"
         hidden.mkdir()
         for part, arrays in parts.items():
-            storage.write_arrays(hidden / part, arrays)
+            write_arrays(hidden / part, arrays)
         storage.write_manifest(hidden, update, parts)
         if self._path(update).exists():  # a damaged one that was passed over
             self._remove(update)

@@ -35,7 +35,7 @@ class TrainOptions:
     resume: str | None = None
     """Folder of a run to continue from its newest whole checkpoint; its own configuration is used."""
     until_seconds: float | None = None
-    """Stop cleanly, with a checkpoint, after about this long."""
+    """Stop cleanly, with a checkpoint, after this long, compilation included."""
     quiet: bool = False
     """Show no progress."""
     coordinator: str | None = None
@@ -44,6 +44,10 @@ class TrainOptions:
     """How many processes there are."""
     process_id: int | None = None
     """Which of them this is, from 0."""
+    stall_minutes: float = 10.0
+    """Say so when no update has ended for so many minutes; 0: never."""
+    debug_nans: bool = False
+    """Stop at the first operation that gives NaN, and name it; slow."""
 
 
 @dataclass(frozen=True)

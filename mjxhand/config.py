@@ -181,6 +181,9 @@ class PPOConfig:
     """Global norm to which gradients are clipped."""
     target_kl: float | None = None
     """If set, the learning rate follows the KL divergence: down by 1.5 above twice it, up by 1.5 below half of it."""
+    max_skipped_updates: int = 5
+    """Updates in a row with a gradient step left out, because loss or gradient was no number, after which training
+    stops."""
     normalize_obs: bool = True
     """Normalise observations by their running mean and variance."""
     normalize_reward: bool = True

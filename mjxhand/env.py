@@ -21,6 +21,9 @@ from mjxhand.config import Config, ConfigError
 from mjxhand.physics import PhysicsState, make_physics
 from mjxhand.tasks.base import Goal
 
+MAX_VALUE = 1e10
+"""Magnitude from which a state is no state any more: MuJoCo's mjMAXVAL."""
+
 
 @chex.dataclass(frozen=True)
 class EnvParams:
@@ -175,9 +178,10 @@ class Env:
             self.config.env,
             self.config.control_seconds,
         )
-        stepped = self.physics.step(pushed, target)
-        leaves = jax.tree.leaves(stepped)
-        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in leaves]))
+        stepped, overflow = self.physics.step_told(pushed, target)
+        # NaN is not below either.
+        sound = [jnp.all(jnp.abs(x) < MAX_VALUE) for x in jax.tree.leaves(stepped)]
+        finite = jnp.all(jnp.array(sound))
         # A state that is no number ends its own episode and spreads no further.
         physics = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), stepped, state.physics
@@ -216,6 +220,7 @@ class Env:
             "timed_out": timed_out & truncated,
             "complete": complete & truncated,
             "invalid": ~finite,
+            "overflow": overflow,
             "length": episode_step,
             "return": state.metrics["return"] + reward,
             **{f"reward/{name}": value for name, value in terms.items()},
@@ -300,6 +305,7 @@ _METRICS = (
     "timed_out",
     "complete",
     "invalid",
+    "overflow",
     "return",
     "length",
 )

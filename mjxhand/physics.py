@@ -40,9 +40,18 @@ class Physics:
     """A back end; `impl` is the resolved name."""
 
     impl: str
-    step: Callable[[PhysicsState, Array], PhysicsState]
-    """(state, ctrl f32[20]) → state one control step later, ctrl held. Works under jit,
-    vmap, scan and shard_map."""
+    step_told: Callable[[PhysicsState, Array], "Stepped"]
+    """(state, ctrl f32[20]) → (state one control step later, ctrl held; overflow []). Works
+    under jit, vmap, scan and shard_map. `overflow`: whether contacts or constraints may have
+    been left out because a buffer was full. jax: all contact slots were in use; warp: its
+    own flags; native has no such buffers (its arena is full: C says so on stderr)."""
+
+    def step(self, state: PhysicsState, ctrl: Array) -> PhysicsState:
+        """`step_told` without the second result."""
+        return self.step_told(state, ctrl)[0]
+
+
+Stepped = tuple[PhysicsState, Array]
 
 
 def make_physics(scene: Scene, cfg: PhysicsConfig = PhysicsConfig()) -> Physics:
@@ -63,7 +72,7 @@ def make_physics(scene: Scene, cfg: PhysicsConfig = PhysicsConfig()) -> Physics:
         raise ConfigError(
             f"physics.impl is {impl!r}: choose one of auto, {', '.join(make)}"
         )
-    return Physics(impl=impl, step=make[impl](scene.mj_model, cfg))
+    return Physics(impl=impl, step_told=make[impl](scene.mj_model, cfg))
 
 
 def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig):
@@ -88,13 +97,14 @@ def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig):
         foreign.register(name, in_place)
         call = jax.ffi.ffi_call(name, shapes, vmap_method="broadcast_all")
 
-    def step(state: PhysicsState, ctrl: Array) -> PhysicsState:
+    def step(state: PhysicsState, ctrl: Array) -> Stepped:
         args = (state.qpos, state.qvel, state.qacc_warmstart, ctrl)
         args = tuple(jnp.asarray(x, jnp.float32) for x in args)
         qpos, qvel, warmstart, sensordata = _vary_like(call(*args), args)
-        return PhysicsState(
+        after = PhysicsState(
             qpos=qpos, qvel=qvel, qacc_warmstart=warmstart, sensordata=sensordata
         )
+        return after, jnp.bool_(False)
 
     return step
 
@@ -158,18 +168,32 @@ def _jax_step(model: mujoco.MjModel, cfg: PhysicsConfig):
         ).tree_replace({"_impl.efc_force": solution.efc_force})
         return integrate(m, d)
 
-    def step(state: PhysicsState, ctrl: Array) -> PhysicsState:
+    def step(state: PhysicsState, ctrl: Array) -> Stepped:
         m = _to_device(model_on_host)
         data = _load(_to_device(template), state, ctrl)
-        data, _ = jax.lax.scan(
-            lambda d, _: (substep(m, d), None), data, length=cfg.substeps
-        )
+
+        def scanned(data, _):
+            data = substep(m, data)
+            return data, _slots_full(model, data)
+
+        data, full = jax.lax.scan(scanned, data, length=cfg.substeps)
         # mjx.step leaves positions, contacts and forces of the instant before the last
         # integration: what mj_step's sensors read.
         data = mjx.sensor_acc(m, mjx.sensor_vel(m, mjx.sensor_pos(m, data)))
-        return _unload(data)
+        return _unload(data), jnp.any(full)
 
     return step
+
+
+def _slots_full(model: mujoco.MjModel, data) -> Array:
+    """Whether all slots that MJX keeps for contacts of one kind (`condim`) hold a contact, so
+    that one may have been left out."""
+    contact = data._impl.contact
+    slots = int(model.numeric("max_contact_points").data[0])
+    used = contact.dist < contact.includemargin
+    kinds = [contact.dim == kind for kind in np.unique(contact.dim)]
+    full = [jnp.all(used[kind]) for kind in kinds if kind.sum() >= slots]
+    return jnp.any(jnp.array(full)) if full else jnp.bool_(False)
 
 
 WARP_CONTACTS = 64
@@ -197,7 +221,7 @@ def _warp_step(model: mujoco.MjModel, cfg: PhysicsConfig):
 
     loud, quiet = put(model), put(_without_sensors(model))
 
-    def step_batch(num_envs: int, state: PhysicsState, ctrl: Array) -> PhysicsState:
+    def step_batch(num_envs: int, state: PhysicsState, ctrl: Array) -> Stepped:
         # Warp's contact buffer is one for all environments, so its size is theirs.
         template = mjx.make_data(
             model,
@@ -206,18 +230,21 @@ def _warp_step(model: mujoco.MjModel, cfg: PhysicsConfig):
             njmax=WARP_CONSTRAINTS,
         )
 
-        def one(state: PhysicsState, ctrl: Array) -> PhysicsState:
+        def one(state: PhysicsState, ctrl: Array) -> Stepped:
             data, _ = jax.lax.scan(
                 lambda d, _: (mjx.step(quiet, d), None),
                 _load(template, state, ctrl),
                 length=cfg.substeps - 1,
             )
-            return _unload(mjx.step(loud, data))
+            data = mjx.step(loud, data)
+            # Flags of every step since `make_data`.
+            overflow = data._impl.overflow & ~int(OverflowType.ITERATIONS)
+            return _unload(data), overflow != 0
 
         return jax.vmap(one)(state, ctrl)
 
     @jax.custom_batching.custom_vmap
-    def step(state: PhysicsState, ctrl: Array) -> PhysicsState:
+    def step(state: PhysicsState, ctrl: Array) -> Stepped:
         alone = jax.tree.map(lambda x: x[None], (state, ctrl))
         return jax.tree.map(lambda x: x[0], step_batch(1, *alone))
 

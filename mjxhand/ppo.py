@@ -24,6 +24,8 @@ ADAM_EPSILON = 1e-5
 # Normalised rewards are cut to ± this, as in the showcase.
 MAX_REWARD = 10.0
 LEARNING_RATE_RANGE = (1e-5, 1e-2)
+SKIPPED = "skipped_steps"
+"""Metric: gradient steps of an update that were left out, loss or gradient being no number."""
 
 
 @chex.dataclass(frozen=True)
@@ -204,14 +206,18 @@ def update(
 
     def gradient_step(state, envs):
         params, opt_state = state
-        grads, infos = jax.grad(loss, has_aux=True)(
+        (total, infos), grads = jax.value_and_grad(loss, has_aux=True)(
             params, agent, cfg, minibatch(data, envs)
         )
-        grads = jax.lax.pmean(grads, AXIS)
-        steps, opt_state = optimizer(cfg).update(grads, opt_state, params)
+        total, grads = jax.lax.pmean((total, grads), AXIS)
+        steps, moments = optimizer(cfg).update(grads, opt_state, params)
         steps = jax.tree.map(lambda x: -learner.learning_rate * x, steps)
-        infos["policy/grad_norm"] = optax.tree.norm(grads)
-        return (optax.apply_updates(params, steps), opt_state), infos
+        norm = optax.tree.norm(grads)
+        # The norm of finite gradients may overflow: no step of any use comes of it either.
+        finite = jnp.isfinite(norm) & jnp.isfinite(total)
+        infos |= {"policy/grad_norm": norm, SKIPPED: ~finite}
+        after = (optax.apply_updates(params, steps), moments)
+        return _choose(finite, after, state), infos
 
     def epoch(state, key):
         order = jax.random.permutation(key, num_envs)
@@ -223,6 +229,8 @@ def update(
         jax.random.split(key, cfg.num_epochs),
     )
     kl = _mean(infos["policy/kl"][-1])
+    # Equal on every device, as what it comes from is.
+    metrics[SKIPPED] = jnp.sum(infos.pop(SKIPPED).astype(jnp.float32))
     metrics |= {k: _mean(v) for k, v in infos.items()}
     metrics |= {"policy/kl": kl, "policy/learning_rate": learner.learning_rate}
     progress, counts = _advance(
@@ -250,7 +258,15 @@ def _sum(x: jax.Array) -> jax.Array:
 
 
 def _update_stats(stats, batch):
-    return running_statistics.update(stats, batch, pmap_axis_name=AXIS)
+    """Statistics with `batch` [T, N, ...] added, unless that would make one no number."""
+    after = running_statistics.update(stats, batch, pmap_axis_name=AXIS)
+    finite = jnp.array([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(after)])
+    return _choose(jnp.all(finite), after, stats)
+
+
+def _choose(condition: jax.Array, new: Any, old: Any) -> Any:
+    """`new` if the condition [] holds, else `old`; pytrees of the same structure."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
 
 
 def _adapt(learning_rate: jax.Array, kl: jax.Array, cfg: PPOConfig) -> jax.Array:
@@ -275,10 +291,8 @@ def _advance(
     metrics = {"episodes": episodes, "goal_angle_max": progress.goal_angle_max}
     for name, values in experience.metrics.items():
         metrics[f"step/{name}"] = _mean(values)
-        # NaN, written as null, where no episode ended.
-        metrics[f"episode/{name}"] = _sum(values * ended) / jnp.where(
-            episodes > 0, episodes, jnp.nan
-        )
+        # 0 where no episode ended.
+        metrics[f"episode/{name}"] = _sum(values * ended) / jnp.maximum(episodes, 1.0)
     if not cfg.enabled:
         return progress, metrics
     goals = progress.goals + _sum(experience.metrics["goals"] * ended)

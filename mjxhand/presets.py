@@ -165,6 +165,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "ppo.entropy_weight": (0, _ANY, True),
     "ppo.max_grad_norm": (0, _ANY, False),
     "ppo.target_kl": (0, _ANY, False),
+    "ppo.max_skipped_updates": (1, _ANY, True),
     "curriculum.start": (0, math.pi, False),
     "curriculum.growth": (1, _ANY, False),
     "curriculum.goals": (0, _ANY, False),

@@ -19,6 +19,14 @@ PLAIN_INTERVAL = 10.0
 # Updates over which what is shown is averaged (one holds few ended episodes, or none).
 WINDOW = 20
 PER_EPISODE = ("goals_per_episode", "drop_rate", "time_out_rate")
+# Counts that should be 0, in words.
+TROUBLES = {
+    "invalid_states": "invalid state",
+    "skipped_steps": "skipped gradient step",
+}
+OVERFLOW = "overflow_rate"
+# Share of control steps with full contact buffers from which the display mentions it.
+MAX_OVERFLOW = 0.01
 
 Line = Mapping[str, Any]
 
@@ -113,7 +121,8 @@ class Progress:
         if self._curriculum:
             parts.append(f"goals up to {_number(line, 'goal_angle_max', '{:.2f}')} rad")
         kl = _number(line, "policy/kl", "{:.4f}")
-        return " · ".join([*parts, f"KL {kl}", f"{self._eta(line)} left"])
+        parts += [f"KL {kl}", f"{self._eta(line)} left"]
+        return " · ".join([*parts, *(f"! {trouble}" for trouble in troubles(line))])
 
     def _panel(self, line: Line) -> Group:
         """Title, bar, and a table of what the eye looks for."""
@@ -143,7 +152,10 @@ class Progress:
             table.add_row(
                 *(Text(c, "" if i % 2 else "dim") for i, c in enumerate(cells))
             )
-        return Group(Text(self._title, "bold cyan"), head, table, _rewards(line))
+        parts = [Text(self._title, "bold cyan"), head, table, _rewards(line)]
+        for trouble in troubles(line):
+            parts.append(Text(f"! {trouble}", "bold red"))
+        return Group(*parts)
 
 
 def smooth(lines: Sequence[Line]) -> dict[str, Any]:
@@ -158,10 +170,26 @@ def smooth(lines: Sequence[Line]) -> dict[str, Any]:
         weight = sum(episodes for _, episodes in known)
         total = sum(value * episodes for value, episodes in known)
         shown[name] = total / weight if weight else math.nan
+    for name in TROUBLES:
+        shown[name] = sum(line.get(name) or 0.0 for line in lines)
+    shown[OVERFLOW] = sum(line.get(OVERFLOW) or 0.0 for line in lines) / len(lines)
     seconds = [1.0 / line["sps"] for line in lines if line.get("sps", 0.0) > 0.0]
     if seconds:
         shown["sps"] = len(seconds) / sum(seconds)
     return shown
+
+
+def troubles(line: Line) -> list[str]:
+    """What went wrong in the updates that `line` sums, in words; nothing if nothing did."""
+    told = [
+        f"{number:.0f} {word}{'s' * (number != 1)}"
+        for name, word in TROUBLES.items()
+        if (number := line.get(name) or 0.0)
+    ]
+    share = line.get(OVERFLOW) or 0.0
+    if share > MAX_OVERFLOW:
+        told.append(f"contacts perhaps dropped in {100 * share:.2g} % of steps")
+    return told
 
 
 def _rewards(line: Line) -> Text:

@@ -18,6 +18,14 @@ from mjxhand.storage import write_text_atomically
 T = TypeVar("T")
 CONFIG = "config.json"
 NETWORK = "network.tsv"
+FORMAT = 2
+"""Version of run folders, in `config.json`; those without one are 1."""
+ADDED: dict[str, tuple[int, Any]] = {
+    "ppo.max_skipped_updates": (2, 5),
+}
+"""Fields that older folders lack: the format that brought each, and the value that means what
+older versions did. Who adds a field to the configuration adds it here, and adds one to FORMAT
+if a version with the present one is out."""
 
 # What may change when a run is resumed: nothing that its learner or actors depend on.
 RESUMABLE = (
@@ -28,25 +36,46 @@ RESUMABLE = (
     "film_seconds",
     "physics.impl",
     "physics.threads",
+    "ppo.max_skipped_updates",
 )
 
 
 def config_to_json(config: Config) -> str:
-    """The configuration as indented JSON text."""
-    return json.dumps(asdict(config), indent=1) + "\n"
+    """The configuration as indented JSON text, with the format of run folders."""
+    return json.dumps({"format": FORMAT} | asdict(config), indent=1) + "\n"
 
 
 def config_from_json(text: str, where: str = CONFIG) -> Config:
-    """The configuration that `config_to_json` wrote.
+    """The configuration that `config_to_json` wrote, also that of an older version.
 
     Raises:
-        ConfigError: not JSON; an unknown or missing field; a value of another type.
+        ConfigError: not JSON; of a newer version; an unknown or missing field; a value of
+            another type.
     """
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not JSON ({error})") from None
+    if isinstance(data, dict):
+        version = data.pop("format", 1)
+        if type(version) is not int or not 1 <= version <= FORMAT:
+            raise ConfigError(
+                f"{where} is of format {version!r}, this version reads 1 to {FORMAT}: "
+                "update mjxhand"
+            )
+        _fill(data, version)
     return _from_dict(Config, data, where, "")
+
+
+def _fill(data: dict[str, Any], version: int) -> None:
+    """Give a configuration of an older format the fields that it lacks."""
+    for name, (since, value) in ADDED.items():
+        *groups, last = name.split(".")
+        inner: Any = data
+        for group in groups:
+            inner = inner.get(group) if isinstance(inner, dict) else None
+        if since > version and isinstance(inner, dict):
+            inner.setdefault(last, value)
 
 
 def _from_dict(cls: type[T], data: Any, where: str, prefix: str) -> T:
@@ -161,7 +190,8 @@ def _refuse_used(path: Path) -> None:
                 f"{path} already holds a run: continue it with --resume {path}, or "
                 "choose another --out"
             )
-        if any(path.iterdir()):
+        # A kill while the first file was written leaves its hidden half.
+        if any(p.name != f".{CONFIG}.tmp" for p in path.iterdir()):
             raise ConfigError(f"{path} is not empty: choose another --out")
     elif path.exists():
         raise ConfigError(f"{path} is a file: choose another --out")

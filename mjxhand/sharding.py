@@ -15,7 +15,7 @@ from brax.training.acme import running_statistics
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from mjxhand import ppo
+from mjxhand import numbers, ppo
 from mjxhand.agent import Agent, strong
 from mjxhand.config import Config
 from mjxhand.env import EnvParams
@@ -33,10 +33,18 @@ class Program:
 
     `init_learner(seed)` and `init_actors(seed, params)` begin a run;
     `update(learner, actors, params) -> (learner, actors, metrics)` goes on with it and donates
-    its first two arguments.
+    its first two arguments. With `debug_nans` it is slow, donates nothing, and raises
+    `numbers.NotANumber` at the first operation that gives NaN.
     """
 
-    def __init__(self, config: Config, env: Environment, agent: Agent, mesh: Mesh):
+    def __init__(
+        self,
+        config: Config,
+        env: Environment,
+        agent: Agent,
+        mesh: Mesh,
+        debug_nans: bool = False,
+    ):
         self.config = config
         self.env = env
         self.agent = agent
@@ -49,12 +57,16 @@ class Program:
             out_shardings=self.split,
         )
         self._init_learner = jax.jit(self._learner, out_shardings=self.replicated)
+        update = mapped(
+            self._update,
+            in_specs=(P(), P(ppo.AXIS), P()),
+            out_specs=(P(), P(ppo.AXIS), P()),
+        )
+        if debug_nans:
+            self.update = numbers.checked(update)
+            return
         self.update = jax.jit(
-            mapped(
-                self._update,
-                in_specs=(P(), P(ppo.AXIS), P()),
-                out_specs=(P(), P(ppo.AXIS), P()),
-            ),
+            update,
             # Said here too: on a mesh of one device jit would otherwise return "split" as
             # "replicated", and the second call would compile again.
             out_shardings=(self.replicated, self.split, self.replicated),
@@ -65,9 +77,15 @@ class Program:
         """Fresh weights, optimiser, statistics and curriculum."""
         return self._init_learner(jax.random.PRNGKey(seed))
 
-    def init_actors(self, seed: int, params: EnvParams) -> Actors:
-        """Environments at the start of an episode, split over the devices."""
+    def init_actors(self, seed: int, params: EnvParams, update: int = 0) -> Actors:
+        """Environments at the start of an episode, split over the devices.
+
+        Args:
+            update: updates that the run has had; other ones, other episodes.
+        """
         key = jax.random.fold_in(jax.random.PRNGKey(seed), 1)
+        if update:
+            key = jax.random.fold_in(key, update)
         keys = jax.random.split(key, self.mesh.size)
         return self._init_actors(jax.device_put(keys, self.split), params)
 

@@ -1,9 +1,14 @@
-"""Pytrees as files: arrays by name, written by orbax, listed and summed in a manifest."""
+"""Pytrees as files: their arrays, and a manifest that lists and sums every file.
+
+Reading runs no code of the files: they are bytes whose types, shapes and places the manifest
+says, and the reader believes it only as far as the sizes of the files bear it out.
+"""
 
 import hashlib
 import json
-import logging
+import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +16,14 @@ from typing import Any
 import jax
 import numpy as np
 
-FORMAT = 1
-MANIFEST = "manifest.json"
+from mjxhand.arrays import Arrays, read_arrays
 
-Arrays = dict[str, np.ndarray]
+FORMAT = 2
+"""1: compressed arrays, before version 0.1."""
+MANIFEST = "manifest.json"
+MAX_MANIFEST = 2**24
+FILE_NAME = re.compile(r"[a-z]+(/(?!\.\.?(/|$))[\w.-]+)+")
+SPEC = re.compile(r"([a-z]\w*)\[((?:\d{1,12},)*\d{1,12}|)\]")
 
 
 def to_arrays(tree: Any) -> Arrays:
@@ -75,31 +84,37 @@ def _spec(leaf: Any) -> str:
     return f"{np.dtype(raw.dtype).name}[{','.join(map(str, raw.shape))}]"
 
 
-def _empty(spec: str) -> np.ndarray | None:
-    """The array of a spec without elements; None: it has some."""
-    dtype, _, shape = spec.rstrip("]").partition("[")
-    sizes = [int(size) for size in shape.split(",") if size]
-    return np.zeros(sizes, dtype) if 0 in sizes else None
+def read(folder: Path, saved: Mapping[str, str]) -> Arrays:
+    """Read what `write_arrays` wrote. `saved`: the specs in the manifest.
 
-
-def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write arrays into a new folder."""
-    full = {name: a for name, a in arrays.items() if a.size}  # orbax refuses empty ones
-    with _checkpointer() as checkpointer:
-        checkpointer.save(path.absolute(), full or {"empty": np.zeros(1)})
-
-
-def read_arrays(path: Path, saved: dict[str, str]) -> Arrays:
-    """Read what `write_arrays` wrote. `saved`: the specs in the manifest."""
-    ocp = _orbax()
-    empty = {n: a for n, spec in saved.items() if (a := _empty(spec)) is not None}
-    args = {
-        n: ocp.RestoreArgs(restore_type=np.ndarray) for n in saved if n not in empty
+    Raises:
+        ValueError: the files do not hold what `saved` says; nothing was allocated.
+    """
+    kinds = {
+        name: np.broadcast_to(np.zeros((), dtype), shape)
+        for name, (dtype, shape) in ((n, _parse(spec)) for n, spec in saved.items())
     }
-    if not args:
-        return empty
-    with _checkpointer() as checkpointer:
-        return empty | checkpointer.restore(path.absolute(), restore_args=args)
+    return read_arrays(folder, kinds)
+
+
+def num_bytes(saved: Mapping[str, str]) -> int:
+    """Bytes that arrays of these specs take."""
+    kinds = map(_parse, saved.values())
+    return sum(dtype.itemsize * math.prod(shape) for dtype, shape in kinds)
+
+
+def _parse(spec: str) -> tuple[np.dtype, tuple[int, ...]]:
+    """Type and shape of a spec such as `float32[3,4]`."""
+    match = SPEC.fullmatch(spec)
+    if not match:
+        raise ValueError(f"{spec!r} is no type and shape of an array")
+    try:
+        dtype = np.dtype(match[1])
+    except TypeError as error:
+        raise ValueError(f"{spec!r}: {error}") from None
+    if dtype.hasobject or not dtype.itemsize:
+        raise ValueError(f"{spec!r} cannot be stored")
+    return dtype, tuple(int(size) for size in match[2].split(",") if size)
 
 
 def write_manifest(folder: Path, update: int, parts: dict[str, Arrays]) -> None:
@@ -116,8 +131,27 @@ def write_manifest(folder: Path, update: int, parts: dict[str, Arrays]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint."""
-    return json.loads((folder / MANIFEST).read_text())
+    """The manifest of a checkpoint.
+
+    Raises:
+        OSError or ValueError: it says what is wrong with it.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        raise ValueError(f"{MANIFEST} is missing")
+    if path.stat().st_size > MAX_MANIFEST:
+        raise ValueError(f"{MANIFEST} has {path.stat().st_size} bytes: that is none")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{MANIFEST} is not JSON ({error})") from None
+    if not isinstance(manifest, dict) or "format" not in manifest:
+        raise ValueError(f"{MANIFEST} is none of a checkpoint")
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
+    if manifest.get("sha256") != _own_sum(manifest):
+        raise ValueError(f"the content of {MANIFEST} has changed")
+    return manifest
 
 
 def _own_sum(manifest: Mapping[str, Any]) -> str:
@@ -128,15 +162,18 @@ def _own_sum(manifest: Mapping[str, Any]) -> str:
 
 def verify(folder: Path) -> None:
     """Raises OSError or ValueError that says what is wrong with a checkpoint."""
-    if not (folder / MANIFEST).exists():
-        raise ValueError(f"{MANIFEST} is missing")
     manifest = read_manifest(folder)
-    if manifest["format"] != FORMAT:
-        raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
-    if manifest["sha256"] != _own_sum(manifest):
-        raise ValueError(f"the content of {MANIFEST} has changed")
+    for part, saved in manifest["arrays"].items():
+        sizes = [
+            f["size"] for n, f in manifest["files"].items() if n.startswith(f"{part}/")
+        ]
+        if sum(sizes) < num_bytes(saved):
+            raise ValueError(f"{part} has {sum(sizes)} bytes, not {num_bytes(saved)}")
     for name, expected in manifest["files"].items():
         file = folder / name
+        # Nothing outside the folder is opened, whatever a manifest names.
+        if not FILE_NAME.fullmatch(name) or _leads_out(folder, file):
+            raise ValueError(f"{name!r} is no file of a checkpoint")
         if not file.exists():
             raise ValueError(f"{name} is missing")
         if file.stat().st_size != expected["size"]:
@@ -147,12 +184,20 @@ def verify(folder: Path) -> None:
             raise ValueError(f"the content of {name} has changed")
 
 
+def _leads_out(folder: Path, file: Path) -> bool:
+    return any(p.is_symlink() for p in (file, *file.parents) if folder in p.parents)
+
+
 def write_text_atomically(path: Path, text: str) -> None:
     """Write a file so that it is there in whole or not at all."""
     hidden = path.with_name(f".{path.name}.tmp")
-    hidden.write_text(text)
-    sync(hidden)
-    os.replace(hidden, path)
+    try:
+        hidden.write_text(text, encoding="utf-8")
+        sync(hidden)
+        os.replace(hidden, path)
+    except OSError:
+        hidden.unlink(missing_ok=True)
+        raise
 
 
 def _sha256(file: Path) -> str:
@@ -167,24 +212,3 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _checkpointer():
-    """orbax for this process alone: among several it would wait for all of them, and its
-    messages would cross those of the compiled programs."""
-    ocp, index = _orbax(), jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=index,
-        active_processes={index},
-        barrier_sync_key_prefix=f"process{index}",
-    )
-    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
-    return ocp.Checkpointer(handler, multiprocessing_options=alone)
-
-
-def _orbax():
-    """orbax, imported when needed (it takes seconds) and kept from logging every save."""
-    import orbax.checkpoint as ocp
-
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    return ocp

@@ -3,11 +3,11 @@
 The host loop does nothing but call one compiled update, write metrics and save.
 """
 
-import json
+import contextlib
+import functools
 import math
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +15,40 @@ import jax
 import numpy as np
 
 from mjxhand import agent as agent_module
-from mjxhand import cli, distributed, evaluate, presets, render
-from mjxhand.checkpoint import Checkpoints
-from mjxhand.config import Config, ConfigError
+from mjxhand import cli, distributed, evaluate, ppo, presets, watch
+from mjxhand.checkpoint import CheckpointError, Checkpoints
+from mjxhand.config import Config
 from mjxhand.env import Env, EnvParams
+from mjxhand.finish import film, report
 from mjxhand.metrics import Metrics, Progress
+from mjxhand.numbers import NotANumber, SkippedSteps
 from mjxhand.sharding import Program, make_mesh
 from mjxhand.stop import Stop
-from mjxhand.storage import write_text_atomically
 from mjxhand.types import Actors, Learner
 
+PER_EPISODE = (
+    "goals_per_episode",
+    "drop_rate",
+    "time_out_rate",
+    "episode_return",
+    "episode_length",
+)
 SECONDS_PER_YEAR = 365.25 * 86_400
 
 
 class Run:
     """A training run: its folder, its compiled program, its learner and actors."""
 
-    def __init__(self, config: Config, out: str | Path):
+    def __init__(self, config: Config, out: str | Path, debug_nans: bool = False):
         self.config = config
         self.out = Path(out)
         self.env = Env(config)
         self.agent = agent_module.build(
             config, self.env.observation_sizes, self.env.num_actuators
         )
-        self.program = Program(config, self.env, self.agent, make_mesh())
+        self.program = Program(
+            config, self.env, self.agent, make_mesh(), debug_nans=debug_nans
+        )
         self.checkpoints = Checkpoints(self.out)
         self.learner: Learner = self.program.init_learner(config.seed)
         self.untrained = evaluate.policy_of(config, self.agent, self.learner)
@@ -47,15 +57,23 @@ class Run:
         self.actors: Actors = self.program.init_actors(config.seed, self.params)
 
     def restore(self) -> None:
-        """Continue from the newest whole checkpoint.
+        """Continue from the newest whole checkpoint; from the beginning if there is none yet.
+
+        Environments that the checkpoint lacks start anew.
 
         Raises:
             CheckpointError: none is whole, or it is another network's.
         """
-        self.update, self.learner, self.actors = self.checkpoints.restore(
+        if not self.checkpoints.updates():
+            print("note: no checkpoint yet: from the beginning", file=sys.stderr)
+            return
+        self.update, self.learner, actors = self.checkpoints.restore(
             self.learner, self.actors
         )
         self.params = self._pool(self.update // self.config.pool_updates)
+        self.actors = actors or self.program.init_actors(
+            self.config.seed, self.params, self.update
+        )
 
     def step(self) -> dict[str, Any]:
         """One update; returns its line of metrics."""
@@ -75,10 +93,27 @@ class Run:
         return self.update >= self.config.num_updates
 
     def save(self) -> None:
-        """Checkpoint of everything that the next update depends on."""
+        """Checkpoint of everything that the next update depends on.
+
+        If the one before could not be written, stderr says so, and training goes on.
+        """
+        try:
+            self.checkpoints.wait()
+        except CheckpointError as error:
+            print(f"warning: {error}; training goes on", file=sys.stderr)
         actors = distributed.to_host(self.actors)
         if distributed.is_main():
             self.checkpoints.save(self.update, self.learner, actors)
+
+    def say_late(self) -> None:
+        """What is left when an update does not end in the time that a scheduler gives."""
+        with contextlib.suppress(CheckpointError):
+            self.checkpoints.wait()
+        saved = max(self.checkpoints.updates(), default=0)
+        print(
+            f"stopped in update {self.update + 1}; update {saved} is saved; continue with: "
+            f"--resume {self.out}"
+        )
 
     def _pool(self, generation: int) -> EnvParams:
         # A generation's pool depends on nothing but the seed, so that a resumed run draws
@@ -104,8 +139,14 @@ class Run:
             "episode_return": m["episode/return"],
             "episode_length": m["episode/length"],
             "invalid_states": m["step/invalid"] * self.config.steps_per_update,
+            "overflow_rate": m["step/overflow"],
+            ppo.SKIPPED: m[ppo.SKIPPED],
             "goal_angle_max": m["goal_angle_max"],
+            **watch.memory(),
         }
+        if not m["episodes"]:  # then nothing is known of episodes
+            for name in PER_EPISODE:
+                line[name] = math.nan
         for name, value in m.items():
             if name.startswith("step/reward/"):
                 line[name.removeprefix("step/")] = value
@@ -120,113 +161,95 @@ def train(
     *,
     resume: bool = False,
     until_seconds: float | None = None,
+    stall_minutes: float = 0.0,
+    debug_nans: bool = False,
     quiet: bool = False,
 ) -> Run:
-    """Train in the prepared folder `out`, until the end or a stop; `Run.complete` tells which."""
-    began = time.monotonic()
-    with distributed.watch(f"continue with --resume {out}"):
-        run = Run(config, out)
+    """Train in the prepared folder `out`, until the end or a stop; `Run.complete` tells which.
+
+    Args:
+        until_seconds: stop, saved, when this long has passed since the call, compilation
+            included; an update that would end later is not begun.
+        stall_minutes: without an update, after which to say so on stderr; 0: never.
+
+    Raises:
+        NotANumber: nothing could be learned for `ppo.max_skipped_updates` updates in a row,
+            or, with `debug_nans`, an operation gave NaN.
+    """
+    deadline = time.monotonic() + (until_seconds or math.inf)
+    stall = 60 * stall_minutes if distributed.is_main() else 0.0
+    skipped = SkippedSteps(config.ppo.max_skipped_updates)
+    run: Run | None = None
+    with (
+        distributed.watch(f"continue with --resume {out}"),
+        Stop(lambda: run and run.say_late()) as stop,
+        watch.Watchdog(Path(out), stall) as watchdog,
+    ):
+        run = Run(config, out, debug_nans=debug_nans)
         if resume:
             run.restore()
         try:
-            _loop(run, began + (until_seconds or math.inf), quiet)
+            _loop(run, stop, watchdog, skipped, deadline, quiet)
         finally:
             run.checkpoints.wait()
+    if skipped.too_many:
+        raise NotANumber(skipped.advice(run.update, out))
     return run
 
 
-def _loop(run: Run, deadline: float, quiet: bool) -> None:
-    config = run.config
-    saved = run.update or -1
-    main = distributed.is_main()
+def _loop(
+    run: Run,
+    stop: Stop,
+    watchdog: watch.Watchdog,
+    skipped: SkippedSteps,
+    deadline: float,
+    quiet: bool,
+) -> None:
+    """Update, write, save. All processes stop after the same update."""
+    config, main = run.config, distributed.is_main()
     title = f"{config.preset} · {run.env.label} · {run.env.physics.impl}"
-    with Stop() as stop, ExitStack() as stack:
+    first = saved = run.update
+    with contextlib.ExitStack() as stack:
         metrics = Metrics(run.out, resume_at=run.update) if main else None
         if metrics:
             stack.enter_context(metrics)
         progress = stack.enter_context(Progress(config, title, quiet=quiet or not main))
-        while not run.complete:
+        while not (run.complete or distributed.agree(stop.asked)):
             line = run.step()
             if metrics:
                 metrics.write(line)
             progress.show(line)
+            watchdog.beat(run.update)
             if run.update % config.checkpoint_updates == 0:
+                if metrics:
+                    metrics.sync()
                 run.save()
                 saved = run.update
-            # All processes stop after the same update.
-            if distributed.agree(stop.asked or time.monotonic() > deadline):
+            if skipped.count(line[ppo.SKIPPED]):
                 break
-        if saved != run.update:
+            # Of the first update, which compiles, nothing follows for the next.
+            seconds = line["seconds"] if run.update > first + 1 else 0.0
+            if distributed.agree(time.monotonic() + seconds > deadline):
+                break
+        if metrics:
+            metrics.sync()
+        if saved != run.update or not run.update:
             run.save()
-
-
-def report(run: Run) -> render.Trajectory:
-    """Play the trained and the untrained policy on the same fresh episodes; save and print.
-
-    A task with near goals is followed by the full one.
-
-    Returns:
-        What the trained policy did in the first of its episodes, for `film`.
-    """
-    config = run.config
-    brains = {
-        "untrained": run.untrained,
-        "trained": evaluate.policy_of(config, run.agent, run.learner),
-    }
-    evaluator = evaluate.Evaluator(run.env, run.agent, config.evaluate_episodes)
-    distances = {"task": config.env.goal_angle_max}
-    if run.env.task.is_near:
-        distances["full_task"] = math.pi
-    steps = _film_steps(config) if config.film else 0
-    results: dict[str, Any] = {}
-    trajectory: render.Trajectory = {}
-    for name, distance in distances.items():
-        results[name] = {}
-        for which, brain in brains.items():
-            filmed = name == "task" and which == "trained"
-            results[name][which], seen = evaluator.play(
-                brain, goal_angle_max=distance, steps=steps if filmed else 0
-            )
-            trajectory = seen or trajectory
-        task = results[name]["trained"]["task"]
-        print(f"{task}; {config.evaluate_episodes} fresh episodes")
-        for which, result in results[name].items():
-            print(f"  {which:<10}{evaluate.sentence(result)}", flush=True)
-    text = json.dumps(results, indent=1) + "\n"
-    write_text_atomically(run.out / "evaluation.json", text)
-    return trajectory
-
-
-def film(run: Run, trajectory: render.Trajectory | None = None) -> None:
-    """Film the trained policy; a machine that cannot draw says so and loses nothing else."""
-    if not trajectory:
-        policy = evaluate.policy_of(run.config, run.agent, run.learner)
-        evaluator = evaluate.Evaluator(run.env, run.agent, episodes=1)
-        trajectory = evaluator.record(policy, steps=_film_steps(run.config))
-    try:
-        print(f"film: {render.film(run.env, trajectory, run.out / 'film.mp4')}")
-    except ConfigError as error:
-        print(f"no film: {error}", file=sys.stderr)
-
-
-def _film_steps(config: Config) -> int:
-    return max(1, round(config.film_seconds / config.control_seconds))
 
 
 @cli.main_guard
 def main(argv: list[str] | None = None) -> int:
     """Command line of `python -m mjxhand.train`."""
-    argv = sys.argv[1:] if argv is None else argv
-    distributed.start(cli.parse_cluster(argv))
-    config, options = cli.parse_config(argv)
-    presets.check(config, jax.device_count())
-    out = Path(options.out)
-    distributed.on_main(lambda: cli.prepare_out(options, config))
+    config, options = cli.parse_config(sys.argv[1:] if argv is None else argv)
+    presets.check(config)
+    out = cli.prepare_out(options, config)
     run = train(
         config,
         out,
         resume=options.resume is not None,
         until_seconds=options.until_seconds,
+        stall_minutes=options.stall_minutes,
+        debug_nans=options.debug_nans,
         quiet=options.quiet,
     )
     distributed.stop()
@@ -235,9 +258,12 @@ def main(argv: list[str] | None = None) -> int:
     if not run.complete:
         print(f"stopped and saved; continue with: --resume {out}")
         return 0
-    trajectory = report(run) if config.evaluate_episodes else None
-    if config.film:
-        film(run, trajectory)
+    # All is saved: a signal need not wait for the evaluation or the film.
+    say = functools.partial(print, f"stopped; trained and saved: --resume {out}")
+    with Stop(say, grace=0.0, finish=False):
+        trajectory = report(run) if config.evaluate_episodes else None
+        if config.film:
+            film(run, trajectory)
     print(f"run: {out}")
     return 0
 

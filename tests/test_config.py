@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mjxhand import presets, runs
+from mjxhand import presets, pretrained, runs
 from mjxhand.config import Config, ConfigError
 from mjxhand.presets import PRESETS, check, flatten
 
@@ -117,6 +117,35 @@ def test_json_with_a_typo_a_gap_or_a_wrong_type_is_refused(smoke):
         load(lambda data: data.update(scene=3))
     with pytest.raises(ConfigError, match="not JSON"):
         runs.config_from_json('{"preset": ')
+
+
+def test_folders_of_an_older_format_get_what_they_lack():
+    """The package's own policy was written before there were formats."""
+    path = pretrained.HERE / "laptop" / "config.json"
+    assert "format" not in json.loads(path.read_text())
+    config = runs.read_config(path.parent)
+    assert config.preset == "laptop"
+    assert config.ppo.max_skipped_updates == 5
+
+
+def test_what_is_new_is_known_as_new(smoke):
+    """Each in the configuration, with its default for the value that means what was before."""
+    known = flatten(Config())
+    for name, (since, value) in runs.ADDED.items():
+        assert 1 < since <= runs.FORMAT
+        assert known[name][1] == value
+
+
+def test_formats(smoke):
+    data = json.loads(runs.config_to_json(smoke))
+    assert data["format"] == runs.FORMAT
+    del data["ppo"]["max_skipped_updates"]
+    with pytest.raises(ConfigError, match=r"lacks the field ppo\.max_skipped_updates"):
+        runs.config_from_json(json.dumps(data))  # a present one lacks nothing
+    assert runs.config_from_json(json.dumps(data | {"format": 1})) == smoke
+    for newer in (runs.FORMAT + 1, "2", 0, None, True):
+        with pytest.raises(ConfigError, match=r"is of format .* update mjxhand"):
+            runs.config_from_json(json.dumps(data | {"format": newer}))
 
 
 def test_json_keeps_none_and_takes_whole_numbers_for_floats(smoke):

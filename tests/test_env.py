@@ -207,6 +207,20 @@ def test_a_state_that_is_no_number_ends_its_own_episode(start, step):
     assert np.all(np.isfinite(state.reward))
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e11])
+def test_a_bad_state_leaves_its_neighbours_as_they_are(start, step, bad):
+    """Also one beyond mjMAXVAL that is still a number; nothing of it is seen or paid."""
+    physics = start.physics
+    hurt = physics.replace(qvel=physics.qvel.at[3, 5].set(bad))
+    action = jnp.full((len(start.reward), 20), 7)
+    good, with_bad = step(start, action), step(start.replace(physics=hurt), action)
+    assert with_bad.metrics["invalid"].sum() == with_bad.metrics["invalid"][3] == 1
+    assert with_bad.terminated[3]
+    for a, b in zip(jax.tree.leaves(good), jax.tree.leaves(with_bad), strict=True):
+        others = np.arange(len(start.reward)) != 3
+        np.testing.assert_array_equal(np.asarray(a)[others], np.asarray(b)[others])
+
+
 def test_no_action_holds_the_cube(start, step):
     """Relative control keeps its target, so that doing nothing does not let go."""
     state = start

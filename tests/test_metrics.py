@@ -67,39 +67,88 @@ def test_whole_line_without_its_newline_is_dropped_too(tmp_path):
     assert read(tmp_path) == [{"update": 1}, {"update": 2}]
 
 
-def test_tensorboard_gets_the_numbers_by_group(tmp_path, monkeypatch):
-    from tensorboardX import SummaryWriter
+def events(folder):
+    """Step and numbers by tag of every TensorBoard event."""
+    from tensorboardX.proto.event_pb2 import Event
 
-    seen = []
-    add = SummaryWriter.add_scalar
-    monkeypatch.setattr(
-        SummaryWriter, "add_scalar", lambda self, *a: (seen.append(a), add(self, *a))[1]
-    )
-    with Metrics(tmp_path) as metrics:
+    (file,) = folder.glob("events.out.tfevents.*")
+    content, found = file.read_bytes(), []
+    while content:  # length u64, its sum u32, the event, its sum u32
+        length = int.from_bytes(content[:8], "little")
+        event = Event.FromString(content[12 : 12 + length])
+        numbers = {value.tag: value.simple_value for value in event.summary.value}
+        found.append((event.step, numbers, event.session_log.status))
+        content = content[16 + length :]
+    return found
+
+
+def test_tensorboard_gets_the_numbers_by_group(tmp_path):
+    with Metrics(tmp_path, resume_at=6) as metrics:
         metrics.write(line(7, **{"loss/value": math.nan}))
-    assert ("policy/kl", 0.0123, 7) in seen
-    assert ("run/goals_per_episode", 1.5, 7) in seen
-    assert not any(tag in ("loss/value", "run/update") for tag, *_ in seen)
-    (events,) = tmp_path.glob("events.out.tfevents.*")
-    assert b"policy/kl" in events.read_bytes()
+    _, (start, _, status), (step, numbers, _) = events(tmp_path)
+    assert (start, status) == (7, 1)  # START: later points of before are hidden
+    assert step == 7
+    assert numbers["policy/kl"] == pytest.approx(0.0123)
+    assert numbers["run/goals_per_episode"] == 1.5
+    assert not {"loss/value", "run/update"} & set(numbers)
 
 
 def test_unwritable_tensorboard_is_said_once_and_stops_nothing(
     tmp_path, monkeypatch, capsys
 ):
-    class Broken:
-        def __init__(self, *_, **__):
-            pass
+    def full(*_):
+        raise OSError("no space")
 
-        def add_scalar(self, *_):
-            raise OSError("no space")
-
-    monkeypatch.setattr("tensorboardX.SummaryWriter", Broken)
     with Metrics(tmp_path) as metrics:
-        for update in (1, 2, 3):
+        metrics.write(line(1))
+        monkeypatch.setattr(
+            "tensorboardX.event_file_writer.EventsWriter.write_event", full
+        )
+        for update in (2, 3):
             metrics.write(line(update))
     assert len(read(tmp_path)) == 3
     assert capsys.readouterr().err == "warning: no TensorBoard events (no space)\n"
+
+
+def test_a_full_disk_loses_no_line_once_there_is_room(tmp_path, capsys):
+    """The real thing where Linux has it; a write that fails in its middle."""
+    with Metrics(tmp_path) as metrics:
+        metrics.write(line(1))
+        good = metrics._file
+
+        class Full:
+            def fileno(self):
+                return good.fileno()
+
+            def write(self, data):
+                if len(data) < 100:
+                    raise OSError(28, "No space left on device")
+                return good.write(data[:-50])  # the system takes what it can
+
+        metrics._file = Full()  # type: ignore
+        metrics.write(line(2))
+        metrics.write(line(3))
+        assert [entry["update"] for entry in read(tmp_path)] == [1]
+        assert (tmp_path / "metrics.jsonl").read_text().endswith("\n")
+        metrics._file = good
+        metrics.write(line(4))
+    assert [entry["update"] for entry in read(tmp_path)] == [1, 2, 3, 4]
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "cannot write" in err
+    assert "No space left on device" in err
+
+
+def test_a_damaged_line_is_left_out_and_told_on_resume(tmp_path, capsys):
+    with Metrics(tmp_path) as metrics:
+        for update in (1, 2, 3, 4):
+            metrics.write(line(update))
+    path = tmp_path / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(True)
+    path.write_bytes(lines[0] + b'{"upd\xff\n' + lines[2] + lines[3] + lines[3])
+    Metrics(tmp_path, resume_at=4).close()
+    assert [entry["update"] for entry in read(tmp_path)] == [1, 3, 4]
+    assert "lacks the lines of 1 of the 4 updates before" in capsys.readouterr().err
 
 
 def show(console: Console, updates=(1, 2, 3), **options) -> str:
@@ -139,6 +188,22 @@ def test_terminal_shows_everything_asked_for():
         "left",
     ):
         assert words in text, words
+
+
+def test_what_goes_wrong_is_shown_as_long_as_it_is_recent():
+    terminal = Console(
+        file=io.StringIO(), force_terminal=True, width=90, color_system=None
+    )
+    bad = line(1, invalid_states=3.0, skipped_steps=1.0, overflow_rate=0.2)
+    for console in (terminal, plain_console()):
+        with Progress(PRESETS["laptop"], "title", console=console) as progress:
+            progress.show(bad)
+        assert isinstance(console.file, io.StringIO)
+        text = console.file.getvalue()
+        for words in ("3 invalid states", "1 skipped gradient step", "20 % of"):
+            assert words in text, words
+    assert progress_module.troubles(smooth([bad, bad]))[0] == "6 invalid states"
+    assert progress_module.troubles(smooth([line(1), line(2)])) == []
 
 
 def test_elsewhere_plain_lines_not_too_often(monkeypatch):

@@ -32,9 +32,15 @@ def native(made) -> physics.Physics:
 
 
 @pytest.fixture(scope="module")
-def mjx_step(made):
-    """One control step of BATCH copies in MJX, compiled once."""
-    return jax.jit(jax.vmap(physics.make_physics(made, PhysicsConfig(impl="jax")).step))
+def mjx_told(made):
+    """One control step of BATCH copies in MJX, compiled once; with its overflow flag."""
+    mjx = physics.make_physics(made, PhysicsConfig(impl="jax"))
+    return jax.jit(jax.vmap(mjx.step_told))
+
+
+@pytest.fixture(scope="module")
+def mjx_step(mjx_told):
+    return lambda states, ctrl: mjx_told(states, ctrl)[0]
 
 
 def first(states: physics.PhysicsState, num: int = BATCH) -> physics.PhysicsState:
@@ -279,12 +285,65 @@ def test_mjx_follows_native_for_a_second(made, settled, native, mjx_step):
     assert np.median(2 * np.arccos(np.minimum(dot, 1))) < 0.05
 
 
+def test_mjx_slots_are_full_only_where_c_has_as_many_contacts(made, settled, mjx_told):
+    """Contacts per condim in each of the ten physics steps, counted by C MuJoCo."""
+    states, ctrl = first(settled), gentle_commands(made, 1)[0]
+    full = np.asarray(mjx_told(states, jnp.asarray(ctrl))[1])
+    most = np.zeros(BATCH, int)
+    data = mujoco.MjData(made.mj_model)
+    for i in range(BATCH):
+        mujoco.mj_resetData(made.mj_model, data)
+        data.qpos[:], data.qvel[:] = states.qpos[i], states.qvel[i]
+        data.qacc_warmstart[:], data.ctrl[:] = states.qacc_warmstart[i], ctrl[i]
+        for _ in range(10):
+            mujoco.mj_step(made.mj_model, data)
+            most[i] = max(most[i], np.bincount(data.contact.dim, minlength=1).max())
+    slots = CUPPED.max_contact_points
+    assert (most < slots - 2).any()
+    assert not full[most < slots - 2].any()  # rounding may make or lose one
+    assert full[most > slots + 2].all()
+
+
+@pytest.mark.parametrize(
+    ("used", "full"),
+    [
+        ((True, True, True, False), True),  # both slots of condim 3
+        (
+            (True, False, True, True),
+            False,
+        ),  # two of three of condim 3; condim 4 has one
+        ((False, False, False, False), False),
+    ],
+)
+def test_full_slots_are_told_apart_by_condim(made, used, full):
+    class Contact:
+        dim = np.array([3, 3, 3, 4])
+        dist = jnp.where(jnp.array(used), -1e-3, 1.0)
+        includemargin = jnp.zeros(4)
+
+    data = type("Data", (), {"_impl": type("Impl", (), {"contact": Contact})})
+    model = scene.build(SceneConfig(max_contact_points=3)).mj_model
+    assert bool(physics._slots_full(model, data)) is full
+
+
+@pytest.mark.slow
+def test_warp_tells_of_constraints_beyond_its_buffer(made, settled, monkeypatch, capfd):
+    pytest.importorskip("warp")
+    monkeypatch.setattr(physics, "WARP_CONSTRAINTS", 24)
+    warp = physics.make_physics(made, PhysicsConfig(impl="warp"))
+    ctrl = jnp.asarray(gentle_commands(made, 1)[0])
+    _, overflow = jax.jit(jax.vmap(warp.step_told))(first(settled), ctrl)
+    assert overflow.any()
+    assert "overflow" in capfd.readouterr().out  # its own words
+
+
 def test_warp_step_equals_native(made, settled, native, capfd):
     """Alone and in a batch, whose contact buffer has to grow with it; on the CPU."""
     pytest.importorskip("warp")
     warp = physics.make_physics(made, PhysicsConfig(impl="warp"))
     states, ctrl = first(settled), jnp.asarray(gentle_commands(made, 1)[0])
-    a = jax.jit(jax.vmap(warp.step))(states, ctrl)
+    a, overflow = jax.jit(jax.vmap(warp.step_told))(states, ctrl)
+    assert not overflow.any()
     b = jax.jit(jax.vmap(native.step))(states, ctrl)
     cube = np.linalg.norm(a.qpos[:, 24:27] - b.qpos[:, 24:27], axis=1)
     assert np.median(cube) < 1e-4

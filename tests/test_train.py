@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mjxhand import evaluate, metrics, train
+from mjxhand import evaluate, export, metrics, runs, train
+from mjxhand.arrays import PIECE
 from mjxhand.presets import PRESETS
 
 TRAIN = [sys.executable, "-m", "mjxhand.train"]
@@ -93,30 +95,124 @@ def test_checkpoint_of_another_network_is_refused(trained, capsys):
     assert "another network" in error
 
 
-def test_resumed_run_equals_an_unbroken_one(trained, tmp_path):
-    """Two updates, a new process, two more: the metrics and weights of four."""
-    out, _ = trained
-    config = PRESETS["smoke"]
-    half = tmp_path / "half"
-    args = [*TRAIN, "smoke", "--out", half, "--no-film", "--evaluate-episodes", 0]
-    assert run(*args, "--total-steps", 512).returncode == 0
-    result = run(*TRAIN, "--resume", half, "--total-steps", config.total_steps)
-    assert result.returncode == 0, result.stderr
-    timing = {"seconds", "sps"}
-    for a, b in zip(metrics.read(out), metrics.read(half), strict=True):
-        assert {k: v for k, v in a.items() if k not in timing} == {
-            k: v for k, v in b.items() if k not in timing
+TIMING = ("seconds", "sps", "memory/")
+
+
+def assert_same_run(a, b):
+    """Every number of every update, and the last checkpoint to the bit: weights, optimiser,
+    statistics, keys, environments."""
+    lines = [
+        [{k: v for k, v in x.items() if not k.startswith(TIMING)} for x in y]
+        for y in (metrics.read(a), metrics.read(b))
+    ]
+    assert lines[0] == lines[1]
+    assert (b / "metrics.jsonl").read_bytes().count(b"\n") == len(lines[0])
+    assert_same_checkpoint(a, b, train.Checkpoints(a).latest())
+
+
+def assert_same_checkpoint(a, b, update, parts=("learner", "actors")):
+    one, two = (train.Checkpoints(run).arrays(update) for run in (a, b))
+    for part in parts:
+        assert len(one[part]) > 10
+        assert {n: x.tobytes() for n, x in one[part].items()} == {
+            n: x.tobytes() for n, x in two[part].items()
         }
-    whole, parts = evaluate.load_policy(out), evaluate.load_policy(half)
-    import jax
 
-    for a, b in zip(
-        jax.tree.leaves(whole.params), jax.tree.leaves(parts.params), strict=True
+
+KILLED = """
+import os, signal, sys
+from mjxhand import storage, train
+from mjxhand.metrics import Metrics
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+point, *argv = sys.argv[1:]
+write = Metrics._append
+def half_a_line(self):
+    if not self._waiting or '"update": 4,' not in self._waiting[-1]:
+        return write(self)
+    self._file.write(self._waiting[-1][:100].encode())
+    kill()
+if point == "in a save":
+    storage.write_manifest = kill
+else:
+    Metrics._append = half_a_line
+train.main(argv)
+"""
+
+
+def test_a_run_killed_twice_equals_an_unbroken_one(trained, tmp_path):
+    """SIGKILL in the middle of the first save, then in the middle of a line of metrics."""
+    out, _ = trained
+    twice = tmp_path / "twice"
+    first = ["smoke", "--out", twice, "--no-film", "--evaluate-episodes", 0, "--quiet"]
+    again = ["--resume", twice, "--quiet"]
+    for point, argv in (("in a save", first), ("in a line", again)):
+        result = run(sys.executable, "-c", KILLED, point, *argv)
+        assert result.returncode == -signal.SIGKILL, result.stderr
+    assert "from the beginning" in result.stderr  # no save was whole
+    text = (twice / "metrics.jsonl").read_text()
+    assert text.count("\n") == 3
+    assert not text.endswith("\n")
+    result = run(*TRAIN, *again)
+    assert result.returncode == 0, result.stderr
+    assert_same_run(out, twice)
+
+
+@pytest.mark.slow
+def test_a_run_moves_between_machines_in_small_files(tmp_path, capsys):
+    """Three pieces, exported in between, and one run: the same to the bit where environments
+    travel; where they stay behind, everything learned goes on and new ones begin."""
+    config = replace(PRESETS["smoke"], evaluate_episodes=0, film=False)
+
+    def go_on(folder, updates, resume=True):
+        steps = replace(config, total_steps=updates * config.steps_per_update)
+        train.train(steps, folder, resume=resume, quiet=True)
+
+    names = ("whole", "1", "2", "3", "bare")
+    out, one, two, three, bare = (tmp_path / name for name in names)
+    go_on(runs.prepare(out, config), 3, resume=False)
+    go_on(runs.prepare(one, config), 1, resume=False)
+    assert export.main([str(one), str(two), "--with-environments"]) == 0
+    go_on(two, 2)
+    assert export.export(two, three, with_environments=True) == 2
+    go_on(three, 3)
+    assert_same_run(out, three)
+    assert export.export(one, bare) == 1
+    assert_same_checkpoint(one, bare, 1, parts=("learner",))
+    assert not list(bare.glob("checkpoints/*/actors"))
+    sizes = [p.stat().st_size for p in bare.rglob("*") if p.is_file()]
+    assert max(sizes) <= PIECE
+    capsys.readouterr()
+    go_on(bare, 2)
+    assert "environments start anew" in capsys.readouterr().err
+    steps = [line["env_steps"] for line in metrics.read(bare)]
+    assert steps == [256, 512]
+    arrays = train.Checkpoints(bare).arrays(2)
+    assert arrays["learner"]["update"] == 2
+    assert arrays["learner"]["opt_state.1.count"] == 2 * 4  # Adam's, on from 4
+    assert arrays["learner"]["obs_stats.count.lo"] == 2 * 256
+    # Other episodes than the run began with.
+    assert not np.array_equal(
+        arrays["actors"]["key"], train.Checkpoints(one).arrays(1)["actors"]["key"]
+    )
+
+
+def test_export_refuses_what_it_must(trained, tmp_path, capsys):
+    out, _ = trained
+    for argv, words in (
+        ([str(out)], "a run and a new folder"),
+        ([str(tmp_path), str(tmp_path / "x")], "holds no run"),
+        ([str(out), str(out)], "already holds a run"),
     ):
-        assert np.array_equal(a, b)
+        assert export.main(argv) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert words in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_saves_and_leaves_cleanly(tmp_path, number):
     out = tmp_path / "run"
     process = subprocess.Popen(

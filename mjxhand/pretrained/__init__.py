@@ -8,6 +8,7 @@ A policy that travels is a folder with the run's `config.json`, its `evaluation.
 folder takes such a folder too.
 """
 
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from mjxhand.config import ConfigError
 
 PREFIX = "pretrained:"
 FILE = "policy.npz"
+ANOTHER = "it holds another network's weights than config.json beside it"
 HERE = Path(__file__).resolve().parent
 
 
@@ -68,24 +70,41 @@ def read(path: Path, params: Any, stats: Any) -> tuple[Any, Any, int]:
     Raises:
         ConfigError: the file cannot be read, or holds another network's weights.
     """
+    wanted = {"update": np.zeros((), np.int64)}
+    wanted |= _named("params", params) | _named("stats", stats)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            held = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from None
+        with zipfile.ZipFile(path) as file:
+            held = {n: _array(file, n, like.shape) for n, like in wanted.items()}
+    # zipfile and zlib raise nearly anything at a damaged file.
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"cannot read {path}: {text}") from None
 
     def fill(kind: str, tree: Any) -> Any:
-        def leaf(key_path, wanted):
-            array = held.get(kind + jax.tree_util.keystr(key_path))
-            if array is None or array.shape != wanted.shape:
-                raise ConfigError(
-                    f"{path} holds another network's weights than config.json beside it"
-                )
-            return array.astype(wanted.dtype)
+        return jax.tree_util.tree_map_with_path(
+            lambda key_path, like: held[kind + jax.tree_util.keystr(key_path)].astype(
+                like.dtype
+            ),
+            tree,
+        )
 
-        return jax.tree_util.tree_map_with_path(leaf, tree)
+    return fill("params", params), fill("stats", stats), int(held["update"])
 
-    return fill("params", params), fill("stats", stats), int(held.get("update", 0))
+
+def _array(file: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of an .npz; its header is believed before its size is allocated."""
+    try:
+        member = file.open(f"{name}.npy")
+    except KeyError:
+        raise ValueError(f"{ANOTHER}: it lacks {name}") from None
+    with member:
+        np.lib.format.read_magic(member)
+        there, fortran, dtype = np.lib.format.read_array_header_1_0(member)
+        if there != shape or dtype.kind not in "fiu":
+            raise ValueError(f"{ANOTHER}: {name} is {dtype}{list(there)}")
+        content = member.read(dtype.itemsize * math.prod(shape))
+        member.read(1)  # at the end zipfile compares the sum
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def _named(kind: str, tree: Any) -> dict[str, Any]:

@@ -1,0 +1,68 @@
+"""What ends a training run: the evaluation and the film."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mjxhand import evaluate, render
+from mjxhand.config import Config, ConfigError
+from mjxhand.storage import write_text_atomically
+
+if TYPE_CHECKING:
+    from mjxhand.train import Run
+
+
+def report(run: Run) -> render.Trajectory:
+    """Play the trained and the untrained policy on the same fresh episodes; save and print.
+
+    A task with near goals is followed by the full one.
+
+    Returns:
+        What the trained policy did in the first of its episodes, for `film`.
+    """
+    config = run.config
+    brains = {
+        "untrained": run.untrained,
+        "trained": evaluate.policy_of(config, run.agent, run.learner),
+    }
+    evaluator = evaluate.Evaluator(run.env, run.agent, config.evaluate_episodes)
+    distances = {"task": config.env.goal_angle_max}
+    if run.env.task.is_near:
+        distances["full_task"] = math.pi
+    steps = _film_steps(config) if config.film else 0
+    results: dict[str, Any] = {}
+    trajectory: render.Trajectory = {}
+    for name, distance in distances.items():
+        results[name] = {}
+        for which, brain in brains.items():
+            filmed = name == "task" and which == "trained"
+            results[name][which], seen = evaluator.play(
+                brain, goal_angle_max=distance, steps=steps if filmed else 0
+            )
+            trajectory = seen or trajectory
+        task = results[name]["trained"]["task"]
+        print(f"{task}; {config.evaluate_episodes} fresh episodes")
+        for which, result in results[name].items():
+            print(f"  {which:<10}{evaluate.sentence(result)}", flush=True)
+    text = json.dumps(results, indent=1) + "\n"
+    write_text_atomically(run.out / "evaluation.json", text)
+    return trajectory
+
+
+def film(run: Run, trajectory: render.Trajectory | None = None) -> None:
+    """Film the trained policy; a machine that cannot draw says so and loses nothing else."""
+    if not trajectory:
+        policy = evaluate.policy_of(run.config, run.agent, run.learner)
+        evaluator = evaluate.Evaluator(run.env, run.agent, episodes=1)
+        trajectory = evaluator.record(policy, steps=_film_steps(run.config))
+    try:
+        print(f"film: {render.film(run.env, trajectory, run.out / 'film.mp4')}")
+    except ConfigError as error:
+        print(f"no film: {error}", file=sys.stderr)
+
+
+def _film_steps(config: Config) -> int:
+    return max(1, round(config.film_seconds / config.control_seconds))

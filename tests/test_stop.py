@@ -1,0 +1,93 @@
+"""Signals: what a scheduler and a person send, and an update that does not end in time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mjxhand import watch
+from mjxhand.stop import Stop
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_asks_and_handlers_are_put_back(number):
+    before = signal.getsignal(number)
+    with Stop() as stop:
+        assert not stop.asked
+        os.kill(os.getpid(), number)
+        assert stop.asked
+    assert signal.getsignal(number) is before
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_a_person_in_a_hurry_and_a_scheduler_that_repeats_itself():
+    with Stop():
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+    with Stop() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), Stop(finish=False):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+BUSY = """
+import hashlib, sys
+from mjxhand.stop import Stop
+with Stop(lambda: print("late"), grace=0.5):
+    print("begun", flush=True)
+    # As a compilation: minutes in C, without a moment for Python's signal handlers.
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+
+
+def test_an_update_that_does_not_end_is_left_in_time():
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    child = subprocess.Popen(
+        [sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True, env=env
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begun\n"
+    child.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    out, _ = child.communicate(timeout=60)
+    assert time.monotonic() - began < 20
+    assert child.returncode == 0
+    assert out == "late\n"
+
+
+def test_a_stall_is_told_with_the_stacks_and_its_end_too(tmp_path, capsys):
+    with watch.Watchdog(tmp_path, seconds=0.2) as watchdog:
+        watchdog.beat(7)
+        time.sleep(0.7)
+        watchdog.beat(8)
+    err = capsys.readouterr().err
+    assert "warning: no update since update 7 for" in err
+    assert "update 8 has ended" in err
+    assert err.count("warning") <= 3  # after 0.2 s, 0.4 s, …: not all the time
+    stacks = (tmp_path / watch.STACKS).read_text()
+    assert "test_stop.py" in stacks
+
+
+def test_no_stall_no_word(tmp_path, capsys):
+    with watch.Watchdog(tmp_path, seconds=5) as watchdog:
+        watchdog.beat(1)
+    with watch.Watchdog(tmp_path, seconds=0):
+        pass
+    assert capsys.readouterr().err == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_is_what_the_process_holds():
+    before = watch.memory()["memory/process"]
+    ballast = bytearray(os.urandom(1)) * (200 * 2**20)
+    after = watch.memory()["memory/process"]
+    assert 10 < before < 10**6
+    assert 180 < after - before < 260
+    del ballast
