@@ -112,6 +112,9 @@ class EnvConfig:
     """Jump of the object's velocity when it is pushed, m/s; 0: no pushes."""
     push_seconds: float = 2.0
     """Mean time between two pushes, seconds."""
+    randomize: str = "none"
+    """Domain randomisation, per episode: `none`, `all`, or rows of its table separated by commas
+    (`friction,delay`); `python -m mjxhand.randomize` shows rows and ranges."""
     pool_size: int = 1024
     """Settled states that resets draw from."""
     settle_seconds: float = 0.64

@@ -167,7 +167,7 @@ class Task:
 
         Args:
             body: the state as it is.
-            seen: the state as vision gives it: with noise on the object's pose, if any.
+            seen: the state as the senses give it, with their errors, if any.
         """
         raise NotImplementedError
 

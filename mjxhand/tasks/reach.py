@@ -115,11 +115,11 @@ class Reach(Task):
         goal [15]: where they should be, or the ways still to go.
         privileged [15]: the ways still to go.
         """
-        way = goal - body.fingertips
+        relative = self.cfg.goal_encoding == "relative"
         return {
-            "vision": body.fingertips,
-            "goal": way if self.cfg.goal_encoding == "relative" else goal,
-            "privileged": way,
+            "vision": seen.fingertips,
+            "goal": goal - seen.fingertips if relative else goal,
+            "privileged": goal - body.fingertips,
         }
 
     def show(self, goal, qpos: np.ndarray, distance: float) -> Sign:

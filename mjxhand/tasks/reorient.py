@@ -21,7 +21,11 @@ import numpy as np
 from mjxhand import rotations
 from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError, EnvConfig
+from mjxhand.randomize import rows_of
 from mjxhand.tasks.base import Sign, Task, refuse_sequence
+
+ERRORS = {"position_bias", "position_noise", "angle_bias", "angle_noise"}
+"""Rows of domain randomisation by which the seen pose of the object is off."""
 
 # A cube that rests on the palm has its centre 36 mm above the palm-centre site (palm half
 # thickness 11 mm + half an edge). Below the middle of the palm it lies on nothing.
@@ -82,7 +86,7 @@ class Reorient(Task):
 
     @property
     def _errs(self) -> bool:
-        return bool(self.cfg.pose_noise_angle or self.cfg.pose_noise_position)
+        return bool(ERRORS & set(rows_of(self.config, self.scene.object)))
 
     def first_goal(self, key: jax.Array, body: Body, params) -> jax.Array:
         """A goal orientation `[4]`, never already reached.
