@@ -180,6 +180,12 @@ class Env:
         """
         params = self.params if params is None else params
         task = self.task
+        drawn = () if state.world is None else state.world.drawn
+        if set(drawn) != {k for k, row in self.rows.items() if row.drawn == "episode"}:
+            raise ConfigError(
+                f"a state of an environment that randomises {', '.join(drawn) or 'nothing'}"
+                " was given to one that differs in that: reset this one"
+            )
         target = self.control(action, state.target, state.physics)
         key, key_goal = jax.random.split(state.key)
         pushed = disturb.push(

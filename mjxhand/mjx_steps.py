@@ -135,7 +135,8 @@ def _ctrls(ctrl: Array, variant: Variant | None, substeps: int) -> Array | None:
     if variant is None or variant.delay is None:
         return None
     late = jnp.arange(substeps)[:, None] < variant.delay
-    return jnp.where(late, variant.last_ctrl, ctrl)
+    last, now = jnp.asarray(variant.last_ctrl), jnp.asarray(ctrl)
+    return jnp.where(late, last, now)
 
 
 def _command(data: Any, ctrl: Array | None) -> Any:
