@@ -202,7 +202,11 @@ def shadow_hand(
     )
     for pad in touch.PADS:
         bodies[pad.body].add_site(
-            name=pad.name, pos=pad.pos, size=pad.size, type=pad.type, group=4
+            name=pad.name,
+            pos=pad.pos,
+            size=pad.size,
+            type=pad.type,
+            group=touch.GROUP,
         )
     for joint in JOINTS:
         if joint.kp:
