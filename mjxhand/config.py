@@ -192,7 +192,7 @@ class PPOConfig:
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    """Goal distance that grows with success, up to `env.goal_angle_max`."""
+    """Goal distance that grows with success, up to `env.goal_angle_max`; a threshold that falls on schedule."""
 
     enabled: bool = False
     """Whether goals start near the present orientation."""
@@ -204,6 +204,11 @@ class CurriculumConfig:
     """Goals per episode, over the last `episodes`, at which it grows."""
     episodes: int = 400
     """Episodes averaged."""
+    threshold_start: float | None = None
+    """If set, an orientation counts below this distance at the start, radians; from there it falls in a
+    straight line to `env.threshold`."""
+    threshold_steps: int = 10_000_000
+    """Control steps over which it falls."""
 
 
 @dataclass(frozen=True)

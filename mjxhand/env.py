@@ -30,6 +30,7 @@ class EnvParams:
     goal_angle_max: jax.Array  # [] rad, the curriculum's farthest goal
     goals: Any = None  # what the task draws goals from, if it needs anything
     worlds: Any = None  # randomize.World [P, ...]: in what each pool state differs
+    threshold: Any = None  # [] what counts as reached now; None: the task's threshold
 
 
 @chex.dataclass(frozen=True)
@@ -210,7 +211,10 @@ class Env:
 
         distance = task.distance(state.goal, body)
         dropped = task.dropped(body) & finite
-        success = task.reached(state.goal, body, distance) & ~dropped & finite
+        near = distance
+        if params.threshold is not None:
+            near = distance * (task.threshold / params.threshold)
+        success = task.reached(state.goal, body, near) & ~dropped & finite
         terms = task.reward_terms(
             self.config.env.reward,
             progress=state.distance - distance,

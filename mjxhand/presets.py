@@ -168,6 +168,8 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "curriculum.growth": (1, _ANY, False),
     "curriculum.goals": (0, _ANY, False),
     "curriculum.episodes": (1, _ANY, True),
+    "curriculum.threshold_start": (0, math.pi, False),
+    "curriculum.threshold_steps": (1, _ANY, True),
     "seed": (0, 2**32 - 1, True),
     "total_steps": (1, _ANY, True),
     "checkpoint_updates": (1, _ANY, True),

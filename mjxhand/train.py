@@ -123,6 +123,8 @@ class Run:
             "invalid_states": m["step/invalid"] * self.config.steps_per_update,
             "goal_angle_max": m["goal_angle_max"],
         }
+        if "threshold" in m:
+            line["threshold"] = m["threshold"]
         for name, value in m.items():
             if name.startswith("step/reward/"):
                 line[name.removeprefix("step/")] = value

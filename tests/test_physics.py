@@ -294,7 +294,10 @@ def test_warp_step_equals_native(made, settled, native, capfd):
     alone = jax.jit(warp.step)(jax.tree.map(lambda x: x[3], states), ctrl[3])
     np.testing.assert_allclose(alone.qpos, a.qpos[3], atol=1e-3)
     # 0.96 s, as test_mjx_follows_native_for_a_second.
-    warp_step, native_step = jax.jit(jax.vmap(warp.step)), jax.jit(jax.vmap(native.step))
+    warp_step, native_step = (
+        jax.jit(jax.vmap(warp.step)),
+        jax.jit(jax.vmap(native.step)),
+    )
     a = b = states
     for ctrl in gentle_commands(made, steps=12):
         a, b = warp_step(a, ctrl), native_step(b, ctrl)

@@ -186,6 +186,20 @@ class Task:
         return Sign(text=f"{distance:.2f} {self.unit} to the goal")
 
 
+def refuse_curriculum(config: Config) -> None:
+    """Refuse a curriculum where goals have no angles."""
+    name = config.env.task
+    if config.curriculum.enabled:
+        raise ConfigError(
+            f"env.task {name} has no goal angles to grow: leave out --curriculum.enabled"
+        )
+    if config.curriculum.threshold_start is not None:
+        raise ConfigError(
+            f"env.task {name} has no threshold that falls: leave out "
+            "--curriculum.threshold-start"
+        )
+
+
 def refuse_sequence(config: Config) -> None:
     """Refuse a sequence where goals have no order."""
     if config.env.sequence:

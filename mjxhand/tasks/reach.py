@@ -15,7 +15,7 @@ from mjxhand import pools
 from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError
 from mjxhand.hand import FINGERTIPS
-from mjxhand.tasks.base import Mark, Sign, Task, refuse_sequence
+from mjxhand.tasks.base import Mark, Sign, Task, refuse_curriculum, refuse_sequence
 
 POSTURES = 2048
 """Postures that goals are drawn from."""
@@ -47,11 +47,7 @@ def check_empty(config: Config) -> None:
             f"env.task {config.env.task} is done with an empty hand: leave out "
             f"--scene.object {config.scene.object}"
         )
-    if config.curriculum.enabled:
-        raise ConfigError(
-            f"env.task {config.env.task} has no goal angles to grow: leave out "
-            "--curriculum.enabled"
-        )
+    refuse_curriculum(config)
 
 
 class Reach(Task):

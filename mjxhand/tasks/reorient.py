@@ -54,6 +54,15 @@ class Reorient(Task):
                 f"env.threshold ({env.threshold:g} rad) is not below env.goal_angle_max "
                 f"({env.goal_angle_max:g} rad): every new goal would be reached already"
             )
+        loosest, nearest = curriculum.threshold_start, env.goal_angle_max
+        if curriculum.enabled:
+            nearest = curriculum.start
+        if loosest is not None and not env.threshold < loosest < nearest:
+            raise ConfigError(
+                f"curriculum.threshold_start ({loosest:g} rad) must be above env.threshold "
+                f"({env.threshold:g}) and below the farthest goal at the start "
+                f"({nearest:g})"
+            )
         if (
             curriculum.enabled
             and not env.threshold < curriculum.start <= env.goal_angle_max
@@ -99,7 +108,8 @@ class Reorient(Task):
         goal_angle_max = jnp.asarray(params.goal_angle_max)
         key_axis, key_angle = jax.random.split(key)
         # A hair above the threshold, so that rounding never makes a solved goal.
-        low = self.threshold * 1.001
+        loosest = self.config.curriculum.threshold_start or 0.0
+        low = max(self.threshold, loosest) * 1.001
         if self.cfg.goal_axis == "z":
             sign = jax.random.rademacher(key_axis, (), jnp.float32)
             axis = jnp.array([0.0, 0.0, 1.0]) * sign
