@@ -421,7 +421,7 @@ def test_a_state_without_a_world_is_refused(env):
 
 
 def test_an_empty_hand_has_no_rows_of_an_object():
-    env = mjxhand.make("reach", impl="native", pool_size=16, randomize="all")
+    env = mjxhand.make("opposition", impl="native", pool_size=16, randomize="all")
     assert not any(row.object for row in env.rows.values())
     worlds = env.params.worlds
     assert "link_mass" in worlds.drawn

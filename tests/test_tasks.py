@@ -346,6 +346,29 @@ def test_pushes_move_the_object_and_the_label_tells():
     assert np.median(np.linalg.norm((a - b)[:, 24:27], axis=1)) > 0.005
 
 
+@pytest.mark.parametrize("threshold", [0.1, 0.2, 0.4])
+def test_goals_about_the_vertical_axis_alone(threshold):
+    env = mjxhand.make(
+        "reorient", impl="native", pool_size=8, goal_axis="z", goal_angle_max=1.5,
+        threshold=threshold,
+    )  # fmt: skip
+    assert "the vertical axis only" in env.label
+    body = read(env.scene, jax.tree.map(lambda x: x[0], env.params.pool))
+    keys = jax.random.split(jax.random.PRNGKey(0), 2000)
+    goals = jax.vmap(lambda key: env.task.first_goal(key, body, env.params))(keys)
+    now = Rotation.from_quat(np.asarray(body.cube_quat), scalar_first=True)
+    turn = Rotation.from_quat(np.asarray(goals), scalar_first=True) * now.inv()
+    vector = turn.as_rotvec()
+    assert np.abs(vector[:, :2]).max() < 1e-5
+    angle = np.abs(vector[:, 2])
+    assert threshold < angle.min() < threshold + 0.02
+    assert 1.48 < angle.max() < 1.5 + 1e-5
+    assert 0.45 < (vector[:, 2] > 0).mean() < 0.55
+    for off, reached in ((0.99, True), (1.01, False)):
+        distance = jnp.float32(off * threshold)
+        assert bool(env.task.reached(goals[0], body, distance)) == reached
+
+
 def test_position_tolerance_and_threshold():
     strict = make("reorient", position_tolerance=0.02, threshold=0.1)
     env = strict.env
