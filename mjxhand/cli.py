@@ -100,6 +100,10 @@ class RenderOptions:
     """Order of the goals of chain and opposition; by default the run's own."""
     step: int | None = None
     """Update whose checkpoint to load; by default the newest whole one."""
+    meshes: bool = False
+    """Draw the published meshes of the hand (pip install 'mjxhand[meshes]')."""
+    touch: bool = False
+    """Light up the touch regions that feel a force."""
 
 
 @dataclass(frozen=True)

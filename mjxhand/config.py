@@ -112,6 +112,9 @@ class EnvConfig:
     """Jump of the object's velocity when it is pushed, m/s; 0: no pushes."""
     push_seconds: float = 2.0
     """Mean time between two pushes, seconds."""
+    randomize: str = "none"
+    """Domain randomisation, per episode: `none`, `all`, or rows of its table separated by commas
+    (`friction,delay`); `python -m mjxhand.randomize` shows rows and ranges."""
     pool_size: int = 1024
     """Settled states that resets draw from."""
     settle_seconds: float = 0.64
@@ -192,7 +195,7 @@ class PPOConfig:
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    """Goal distance that grows with success, up to `env.goal_angle_max`."""
+    """Goal distance that grows with success, up to `env.goal_angle_max`; a threshold that falls on schedule."""
 
     enabled: bool = False
     """Whether goals start near the present orientation."""
@@ -204,6 +207,11 @@ class CurriculumConfig:
     """Goals per episode, over the last `episodes`, at which it grows."""
     episodes: int = 400
     """Episodes averaged."""
+    threshold_start: float | None = None
+    """If set, an orientation counts below this distance at the start, radians; from there it falls in a
+    straight line to `env.threshold`."""
+    threshold_steps: int = 10_000_000
+    """Control steps over which it falls."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjxhand import disturb, pools, tasks
+from mjxhand import disturb, pools, randomize, tasks
 from mjxhand import scene as scene_module
 from mjxhand.body import Body, read
 from mjxhand.config import Config, ConfigError
@@ -32,6 +32,8 @@ class EnvParams:
     pool: PhysicsState  # [P, ...] settled states that resets draw from
     goal_angle_max: jax.Array  # [] rad, the curriculum's farthest goal
     goals: Any = None  # what the task draws goals from, if it needs anything
+    worlds: Any = None  # randomize.World [P, ...]: in what each pool state differs
+    threshold: Any = None  # [] what counts as reached now; None: the task's threshold
 
 
 @chex.dataclass(frozen=True)
@@ -51,6 +53,7 @@ class State:
     terminated: jax.Array  # [] bool: dropped, or a state that is no number
     truncated: jax.Array  # [] bool: out of time, or all goals reached
     metrics: dict[str, jax.Array]  # name → []
+    world: Any = None  # randomize.World of this episode; None: nothing is randomised
 
 
 class Env:
@@ -68,7 +71,9 @@ class Env:
         task.check(config)
         self.config = config
         self.scene = scene_module.build(config.scene)
-        self.physics = make_physics(self.scene, config.physics)
+        self.rows = randomize.rows_of(config, self.scene.object)
+        parts = randomize.parts(self.scene, self.rows)
+        self.physics = make_physics(self.scene, config.physics, parts)
         if (self.scene.object, self.physics.impl) == ("egg", "jax"):
             # Measured on a CPU: 250 times the time of a capsule, normals 2° (at most 10°) off.
             raise ConfigError(
@@ -83,7 +88,12 @@ class Env:
     @property
     def label(self) -> str:
         """Honest one-line name of the task."""
-        return self.task.label(self.config.env.goal_angle_max)
+        return self.label_at(self.config.env.goal_angle_max)
+
+    def label_at(self, goal_angle_max: float) -> str:
+        """`label`, had the farthest goal been that, rad."""
+        said = randomize.label(self.config.env.randomize)
+        return self.task.label(goal_angle_max) + said
 
     @property
     def num_actuators(self) -> int:
@@ -112,17 +122,19 @@ class Env:
     def make_params(self, seed: int) -> EnvParams:
         """Fresh start states, made on the host by C MuJoCo, [P] of them; and goals."""
         cfg = self.config.env
-        pool = pools.start_states(
+        pool, worlds = pools.start_states(
             self.scene,
             self.config.physics,
             num=cfg.pool_size,
             seconds=cfg.settle_seconds,
             seed=seed,
+            rows=self.rows,
         )
         return EnvParams(
             pool=pool,
             goal_angle_max=np.float32(cfg.goal_angle_max),
             goals=self.task.make_goals(seed),
+            worlds=worlds,
         )
 
     @functools.cached_property
@@ -135,7 +147,9 @@ class Env:
         params = self.params if params is None else params
         key, key_pool, key_goal = jax.random.split(_raw(key), 3)
         index = jax.random.randint(key_pool, (), 0, params.pool.qpos.shape[0])
-        physics = jax.tree.map(lambda x: jnp.asarray(x)[index], params.pool)
+        physics, world = jax.tree.map(
+            lambda x: jnp.asarray(x)[index], (params.pool, params.worlds)
+        )
         body = read(self.scene, physics)
         goal = self.task.first_goal(key_goal, body, params)
         distance = self.task.distance(goal, body)
@@ -149,13 +163,14 @@ class Env:
             episode_step=zero,
             goals=zero,
             key=key,
-            obs=self.observe(body, goal, key),
+            obs=self.observe(body, goal, key, world),
             reward=jnp.float32(0),
             terminated=jnp.bool_(False),
             truncated=jnp.bool_(False),
             metrics=self._metrics(
                 {self.task.measure: distance, **self.task.extra_metrics(goal, body)}
             ),
+            world=world,
         )
 
     def step(
@@ -169,16 +184,26 @@ class Env:
         """
         params = self.params if params is None else params
         task = self.task
+        drawn = () if state.world is None else state.world.drawn
+        if set(drawn) != {k for k, row in self.rows.items() if row.drawn == "episode"}:
+            raise ConfigError(
+                f"a state of an environment that randomises {', '.join(drawn) or 'nothing'}"
+                " was given to one that differs in that: reset this one"
+            )
         target = self.control(action, state.target, state.physics)
         key, key_goal = jax.random.split(state.key)
         pushed = disturb.push(
             jax.random.fold_in(key_goal, 1),
             state.physics,
             self.scene,
-            self.config.env,
+            state.world,
+            self.config.env.push_seconds,
             self.config.control_seconds,
         )
-        stepped, overflow = self.physics.step_told(pushed, target)
+        variant = randomize.variant_of(
+            state.world, self.scene, self.config.physics.substeps, state.target
+        )
+        stepped, overflow = self.physics.step_told(pushed, target, variant)
         # NaN is not below either.
         sound = [jnp.all(jnp.abs(x) < MAX_VALUE) for x in jax.tree.leaves(stepped)]
         finite = jnp.all(jnp.array(sound))
@@ -190,7 +215,10 @@ class Env:
 
         distance = task.distance(state.goal, body)
         dropped = task.dropped(body) & finite
-        success = task.reached(state.goal, body, distance) & ~dropped & finite
+        near = distance
+        if params.threshold is not None:
+            near = distance * (task.threshold / params.threshold)
+        success = task.reached(state.goal, body, near) & ~dropped & finite
         terms = task.reward_terms(
             self.config.env.reward,
             progress=state.distance - distance,
@@ -235,11 +263,12 @@ class Env:
             episode_step=episode_step,
             goals=goals,
             key=key,
-            obs=self.observe(body, goal, key),
+            obs=self.observe(body, goal, key, state.world),
             reward=reward,
             terminated=terminated,
             truncated=truncated,
             metrics=self._metrics(values),
+            world=state.world,
         )
 
     def control(
@@ -263,17 +292,21 @@ class Env:
             target = measured + cfg.relative_step * half * level
         return jnp.clip(target, low, high)
 
-    def observe(self, body: Body, goal: Goal, key: jax.Array) -> dict[str, jax.Array]:
+    def observe(
+        self, body: Body, goal: Goal, key: jax.Array, world: Any = None
+    ) -> dict[str, jax.Array]:
         """The streams: vision, 48 proprioception, 92 touch, goal, and `privileged`, for the
         critic only; lengths in `observation_sizes`.
 
         Args:
-            key: of the errors of vision, if there are any; not consumed.
+            key: of the errors of the senses, if there are any; not consumed.
+            world: randomize.World, with the errors that last an episode.
         """
-        seen = disturb.perceive(jax.random.fold_in(key, 2), body, self.config.env)
+        key = jax.random.fold_in(key, 2)
+        seen = disturb.perceive(key, body, self.rows, world)
         obs = {
-            "proprioception": jnp.concatenate([body.joint_angle, body.joint_velocity]),
-            "touch": body.touch,
+            "proprioception": jnp.concatenate([seen.joint_angle, seen.joint_velocity]),
+            "touch": seen.touch,
             **self.task.observe(goal, body, seen),
         }
         sizes = {name: stream.shape for name, stream in obs.items()}

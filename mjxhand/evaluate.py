@@ -293,7 +293,7 @@ def _summary(
     sd = float(goals.std(ddof=1)) if episodes > 1 else 0.0
     values, counts = np.unique(goals.astype(int), return_counts=True)
     return {
-        "task": env.task.label(goal_angle_max),
+        "task": env.label_at(goal_angle_max),
         "object": env.scene.object,
         "episodes": episodes,
         "unfinished": int((~np.asarray(tally.over)).sum()),

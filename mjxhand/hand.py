@@ -6,7 +6,8 @@ Lengths m, masses kg, angles rad. Frames: z along the limb, -y out of the palm.
 
 What differs from the published model, and why:
 - boxes and the forearm's mesh are capsules of the same thickness: a box against the cube
-  costs MJX seven times the whole rest of the step;
+  costs MJX seven times the whole rest of the step
+  (tests/test_palm.py shows where that tells: on a palm whose sides are round);
 - the 40 tendons that only limit are left out: none can be taut inside the joint ranges;
 - two 1 mm boxes in the thumb, collidable by oversight, are left out.
 """
@@ -202,7 +203,11 @@ def shadow_hand(
     )
     for pad in touch.PADS:
         bodies[pad.body].add_site(
-            name=pad.name, pos=pad.pos, size=pad.size, type=pad.type, group=4
+            name=pad.name,
+            pos=pad.pos,
+            size=pad.size,
+            type=pad.type,
+            group=touch.GROUP,
         )
     for joint in JOINTS:
         if joint.kp:

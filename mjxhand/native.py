@@ -9,10 +9,13 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import mujoco
 import numpy as np
+
+from mjxhand.physics_state import Index, part
 
 _STATE = (
     mujoco.mjtState.mjSTATE_QPOS.value
@@ -38,18 +41,26 @@ class ThreadedStepper:
     settings of `native_model`. Safe to call from several threads: calls take turns.
     """
 
-    def __init__(self, model: mujoco.MjModel, substeps: int, threads: int = 0):
-        """`threads` 0: one per core that this process may use."""
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        substeps: int,
+        threads: int = 0,
+        parts: Mapping[str, Index] | None = None,
+    ):
+        """`threads` 0: one per core that this process may use.
+
+        Args:
+          parts: what differs between copies, see `make_physics`.
+        """
         threads = threads or usable_cores()
         self.model = native_model(model)
-        self._quiet = copy.copy(self.model)
-        self._quiet.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR.value
         self._substeps = substeps
         self._blocks = BLOCKS_PER_THREAD * threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="mujoco")
-        self._data: queue.SimpleQueue[mujoco.MjData] = queue.SimpleQueue()
+        self._workers: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for _ in range(threads):
-            self._data.put(mujoco.MjData(self.model))
+            self._workers.put(_Worker(self.model, parts or {}))
         self._turn = threading.Lock()
         # MuJoCo's own handler would write MUJOCO_LOG.TXT into the working folder.
         mujoco.set_mju_user_warning(_warn)
@@ -60,11 +71,17 @@ class ThreadedStepper:
         qvel: np.ndarray,
         warmstart: np.ndarray,
         ctrl: np.ndarray,
+        model: Sequence[np.ndarray] = (),
+        last_ctrl: np.ndarray | None = None,
+        delay: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """One control step of every copy; leading axes are free and kept.
 
         Args:
           qpos: [..., nq]; qvel: [..., nv]; warmstart: [..., nv]; ctrl: [..., nu].
+          model: [..., shape of the part], each copy's values of `parts`, in their order.
+          last_ctrl: [..., nu], held for the first `delay` [...] physics steps, which
+            are fewer than `substeps`.
 
         Returns:
           qpos, qvel, warmstart and sensordata [..., S] after it, float64.
@@ -78,13 +95,17 @@ class ThreadedStepper:
         count = before.shape[0]
         after = np.empty((count, nq + 2 * nv))
         sensors = np.empty((count, self.model.nsensordata))
+        late = None
+        if last_ctrl is not None and delay is not None:
+            late = (last_ctrl.reshape(count, -1), delay.reshape(count).astype(int))
+        values = [x.reshape(count, *x.shape[len(batch) :]) for x in model]
         edges = np.linspace(0, count, min(self._blocks, count) + 1).astype(int)
+
+        def block(i: int, j: int) -> None:
+            self._step_block(range(i, j), before, after, sensors, late, values)
+
         with self._turn:
-            done = self._pool.map(
-                lambda i, j: self._step_block(before[i:j], after[i:j], sensors[i:j]),
-                edges[:-1],
-                edges[1:],
-            )
+            done = self._pool.map(block, edges[:-1], edges[1:])
             for _ in done:
                 pass
         after = after.reshape(*batch, -1)
@@ -95,18 +116,46 @@ class ThreadedStepper:
             sensors.reshape(*batch, -1),
         )
 
-    def _step_block(self, before, after, sensors) -> None:
-        data = self._data.get()
+    def _step_block(self, numbers, before, after, sensors, late, values) -> None:
+        worker = self._workers.get()
         try:
-            for i in range(before.shape[0]):
-                mujoco.mj_setState(self.model, data, before[i], _STATE_AND_CTRL)
-                if self._substeps > 1:
-                    mujoco.mj_step(self._quiet, data, self._substeps - 1)
-                mujoco.mj_step(self.model, data)
-                mujoco.mj_getState(self.model, data, after[i], _STATE)
+            model, data = worker.model, worker.data
+            for i in numbers:
+                worker.vary([x[i] for x in values])
+                mujoco.mj_setState(model, data, before[i], _STATE_AND_CTRL)
+                wait = late[1][i] if late else 0
+                if wait:
+                    ctrl = data.ctrl.copy()
+                    data.ctrl[:] = late[0][i]
+                    worker.step(wait, sense=False)
+                    data.ctrl[:] = ctrl
+                worker.step(self._substeps - 1 - wait, sense=False)
+                worker.step(1, sense=True)
+                mujoco.mj_getState(model, data, after[i], _STATE)
                 sensors[i] = data.sensordata
         finally:
-            self._data.put(data)
+            self._workers.put(worker)
+
+
+class _Worker:
+    """What one thread steps with: a model of its own and its data."""
+
+    def __init__(self, model: mujoco.MjModel, parts: Mapping[str, Index]):
+        self.model = copy.copy(model)
+        self.data = mujoco.MjData(self.model)
+        self._loud = self.model.opt.disableflags
+        self._quiet = self._loud | mujoco.mjtDisableBit.mjDSBL_SENSOR.value
+        self._views = [part(self.model, name)[index] for name, index in parts.items()]
+
+    def vary(self, values: Sequence[np.ndarray]) -> None:
+        for there, value in zip(self._views, values, strict=True):
+            there[...] = value
+
+    def step(self, count: int, *, sense: bool) -> None:
+        """`count` physics steps."""
+        if count:
+            self.model.opt.disableflags = self._loud if sense else self._quiet
+            mujoco.mj_step(self.model, self.data, count)
 
 
 def usable_cores() -> int:

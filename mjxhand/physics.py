@@ -5,34 +5,25 @@ CPU, for tests). `native`: C MuJoCo in threads, called from the compiled program
 three step the same small state, so a policy moves freely between them.
 """
 
-import copy
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-import chex
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from mjxhand import foreign
+from mjxhand import foreign, randomize
 from mjxhand.config import ConfigError, PhysicsConfig
+from mjxhand.mjx_steps import jax_step, warp_step
 from mjxhand.native import ThreadedStepper
+from mjxhand.physics_state import Array, Index, PhysicsState, Stepped, Variant
+from mjxhand.randomize import Row, World
 from mjxhand.scene import CUBE_START, Scene
 
-Array = jax.Array | np.ndarray
-
-
-@chex.dataclass(frozen=True)
-class PhysicsState:
-    """State of one environment's physics (no batch axis; `vmap` adds it)."""
-
-    qpos: Array  # f32[31] m, rad, quaternion; hand then cube
-    qvel: Array  # f32[30] m/s, rad/s
-    qacc_warmstart: Array  # f32[30] where the constraint solver starts
-    sensordata: Array  # f32[S] as of the last physics step, see Scene.sensors
+__all__ = ["Physics", "PhysicsState", "Variant", "make_physics", "settle"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,22 +31,30 @@ class Physics:
     """A back end; `impl` is the resolved name."""
 
     impl: str
-    step_told: Callable[[PhysicsState, Array], "Stepped"]
-    """(state, ctrl f32[20]) → (state one control step later, ctrl held; overflow []). Works
-    under jit, vmap, scan and shard_map. `overflow`: whether contacts or constraints may have
-    been left out because a buffer was full. jax: all contact slots were in use; warp: its
-    own flags; native has no such buffers (its arena is full: C says so on stderr)."""
+    step_told: Callable[..., Stepped]
+    """(state, ctrl f32[20], variant=None) → (state one control step later, ctrl held;
+    overflow []). Works under jit, vmap, scan and shard_map. `overflow`: whether contacts or
+    constraints may have been left out because a buffer was full. jax: all contact slots were
+    in use; warp: its own flags; native has no such buffers (its arena is full: C says so on
+    stderr)."""
 
-    def step(self, state: PhysicsState, ctrl: Array) -> PhysicsState:
+    def step(
+        self, state: PhysicsState, ctrl: Array, variant: Variant | None = None
+    ) -> PhysicsState:
         """`step_told` without the second result."""
-        return self.step_told(state, ctrl)[0]
+        return self.step_told(state, ctrl, variant)[0]
 
 
-Stepped = tuple[PhysicsState, Array]
-
-
-def make_physics(scene: Scene, cfg: PhysicsConfig = PhysicsConfig()) -> Physics:
+def make_physics(
+    scene: Scene,
+    cfg: PhysicsConfig = PhysicsConfig(),
+    parts: Mapping[str, Index] | None = None,
+) -> Physics:
     """The back end that `cfg` names; `auto` is native on a CPU, else jax.
+
+    Args:
+      parts: what a `Variant` changes in the model: name in the MjModel (`dof_damping`,
+        `opt.gravity`) → which part of it. None: steps are given no Variant.
 
     Raises:
       ConfigError: if `warp` is asked for and not installed, or a number makes no sense.
@@ -67,38 +66,48 @@ def make_physics(scene: Scene, cfg: PhysicsConfig = PhysicsConfig()) -> Physics:
     impl = cfg.impl
     if impl == "auto":
         impl = "native" if jax.default_backend() == "cpu" else "jax"
-    make = {"native": _native_step, "jax": _jax_step, "warp": _warp_step}
+    make = {"native": _native_step, "jax": jax_step, "warp": warp_step}
     if impl not in make:
         raise ConfigError(
             f"physics.impl is {impl!r}: choose one of auto, {', '.join(make)}"
         )
-    return Physics(impl=impl, step_told=make[impl](scene.mj_model, cfg))
+    return Physics(impl=impl, step_told=make[impl](scene.mj_model, cfg, parts or {}))
 
 
-def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig):
-    stepper = ThreadedStepper(model, cfg.substeps, cfg.threads)
+def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Index]):
+    stepper = ThreadedStepper(model, cfg.substeps, cfg.threads, parts)
     shapes = tuple(
         jax.ShapeDtypeStruct((n,), jnp.float32)
         for n in (model.nq, model.nv, model.nv, model.nsensordata)
     )
 
     def on_host(*args: Array) -> tuple[np.ndarray, ...]:
-        after = stepper.step(*(np.asarray(arg) for arg in args))
+        after = step_on_host([np.asarray(arg) for arg in args])
         return tuple(x.astype(np.float32) for x in after)
 
     def in_place(args: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
-        for result, after in zip(results, stepper.step(*args), strict=True):
+        for result, after in zip(results, step_on_host(args), strict=True):
             result[...] = after
+
+    def step_on_host(args: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        now, varied, late = args[:4], args[4:][: len(parts)], args[4 + len(parts) :]
+        return stepper.step(*now, varied, *late)
 
     # broadcast_all: under vmap the host sees the whole batch in one call.
     call = partial(jax.pure_callback, on_host, shapes, vmap_method="broadcast_all")
     if jax.default_backend() == "cpu":
-        name = f"mjxhand_native_{_fingerprint(model, cfg)}"
+        name = f"mjxhand_native_{_fingerprint(model, cfg, parts)}"
         foreign.register(name, in_place)
         call = jax.ffi.ffi_call(name, shapes, vmap_method="broadcast_all")
 
-    def step(state: PhysicsState, ctrl: Array) -> Stepped:
-        args = (state.qpos, state.qvel, state.qacc_warmstart, ctrl)
+    def step(
+        state: PhysicsState, ctrl: Array, variant: Variant | None = None
+    ) -> Stepped:
+        args = [state.qpos, state.qvel, state.qacc_warmstart, ctrl]
+        if variant is not None:
+            args += [variant.model[name] for name in parts]
+            if variant.delay is not None:
+                args += [variant.last_ctrl, variant.delay]
         args = tuple(jnp.asarray(x, jnp.float32) for x in args)
         qpos, qvel, warmstart, sensordata = _vary_like(call(*args), args)
         after = PhysicsState(
@@ -109,11 +118,14 @@ def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig):
     return step
 
 
-def _fingerprint(model: mujoco.MjModel, cfg: PhysicsConfig) -> str:
+def _fingerprint(
+    model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Index]
+) -> str:
     """The same for the same model and settings, in any process."""
     content = np.empty(mujoco.mj_sizeModel(model), np.uint8)
     mujoco.mj_saveModel(model, None, content)
     told = f"{mujoco.__version__} {cfg.substeps} {cfg.threads}"
+    told += f" {parts}" if parts else ""
     return hashlib.sha256(content.tobytes() + told.encode()).hexdigest()[:16]
 
 
@@ -126,171 +138,6 @@ def _vary_like(after: Sequence[Array], before: Sequence[Array]) -> tuple[Array, 
     if not axes:
         return tuple(after)
     return tuple(jax.lax.pcast(x, tuple(axes), to="varying") for x in after)
-
-
-def _jax_step(model: mujoco.MjModel, cfg: PhysicsConfig):
-    # Imported here: it takes seconds, and the native back end does not need it.
-    from mujoco import mjx
-
-    from mjxhand import constraints, newton
-
-    model_on_host = _to_host(mjx.put_model(model, impl="jax"))
-    template = _to_host(mjx.make_data(model, impl="jax"))
-    layout = constraints.layout(model)
-    integrators = {
-        mujoco.mjtIntegrator.mjINT_EULER: mjx.euler,
-        mujoco.mjtIntegrator.mjINT_IMPLICITFAST: mjx.implicit,
-    }
-    integrate = integrators[mujoco.mjtIntegrator(model.opt.integrator)]
-
-    def substep(m, d):
-        """`mjx.step` of such a model: our solver, no sensors, no outer forces."""
-        d = mjx.com_pos(m, mjx.kinematics(m, d))
-        d = mjx.factor_m(m, mjx.crb(m, mjx.tendon(m, d)))
-        d = mjx.transmission(m, mjx.collision(m, d))
-        d = mjx.fwd_actuation(m, mjx.fwd_velocity(m, d))
-        qfrc_smooth = d.qfrc_passive - d.qfrc_bias + d.qfrc_actuator
-        factor = (d._impl.qLD, False)
-        solution = newton.solve(
-            layout,
-            constraints.make_rows(layout, m, d),
-            mass=d._impl.M,
-            qfrc_smooth=qfrc_smooth,
-            qacc_smooth=jax.scipy.linalg.cho_solve(factor, qfrc_smooth),
-            qacc_warmstart=d.qacc_warmstart,
-            iterations=model.opt.iterations,
-            ls_iterations=model.opt.ls_iterations,
-        )
-        d = d.replace(
-            qfrc_smooth=qfrc_smooth,
-            qacc=solution.qacc,
-            qfrc_constraint=solution.qfrc_constraint,
-        ).tree_replace({"_impl.efc_force": solution.efc_force})
-        return integrate(m, d)
-
-    def step(state: PhysicsState, ctrl: Array) -> Stepped:
-        m = _to_device(model_on_host)
-        data = _load(_to_device(template), state, ctrl)
-
-        def scanned(data, _):
-            data = substep(m, data)
-            return data, _slots_full(model, data)
-
-        data, full = jax.lax.scan(scanned, data, length=cfg.substeps)
-        # mjx.step leaves positions, contacts and forces of the instant before the last
-        # integration: what mj_step's sensors read.
-        data = mjx.sensor_acc(m, mjx.sensor_vel(m, mjx.sensor_pos(m, data)))
-        return _unload(data), jnp.any(full)
-
-    return step
-
-
-def _slots_full(model: mujoco.MjModel, data) -> Array:
-    """Whether all slots that MJX keeps for contacts of one kind (`condim`) hold a contact, so
-    that one may have been left out."""
-    contact = data._impl.contact
-    slots = int(model.numeric("max_contact_points").data[0])
-    used = contact.dist < contact.includemargin
-    kinds = [contact.dim == kind for kind in np.unique(contact.dim)]
-    full = [jnp.all(used[kind]) for kind in kinds if kind.sum() >= slots]
-    return jnp.any(jnp.array(full)) if full else jnp.bool_(False)
-
-
-WARP_CONTACTS = 64
-"""Contact candidates per environment of the Warp back end: all pairs are 46."""
-WARP_CONSTRAINTS = 320
-"""Constraint rows per environment of the Warp back end."""
-
-
-def _warp_step(model: mujoco.MjModel, cfg: PhysicsConfig):
-    try:
-        import warp  # noqa: F401  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise ConfigError(
-            "physics.impl is 'warp', which is not installed: pip install 'mjxhand[warp]'"
-        ) from error
-    from mujoco import mjx
-    from mujoco.mjx.third_party.mujoco_warp import OverflowType
-
-    def put(model: mujoco.MjModel):
-        # Its report of each solve that stops at `iterations`, as ours are meant to, goes;
-        # those of full buffers stay.
-        put = mjx.put_model(model, impl="warp")
-        told = put.opt._impl.warn_overflow & ~int(OverflowType.ITERATIONS)
-        return put.tree_replace({"opt._impl.warn_overflow": told})
-
-    loud, quiet = put(model), put(_without_sensors(model))
-
-    def step_batch(num_envs: int, state: PhysicsState, ctrl: Array) -> Stepped:
-        # Warp's contact buffer is one for all environments, so its size is theirs.
-        template = mjx.make_data(
-            model,
-            impl="warp",
-            naconmax=WARP_CONTACTS * num_envs,
-            njmax=WARP_CONSTRAINTS,
-        )
-
-        def one(state: PhysicsState, ctrl: Array) -> Stepped:
-            data, _ = jax.lax.scan(
-                lambda d, _: (mjx.step(quiet, d), None),
-                _load(template, state, ctrl),
-                length=cfg.substeps - 1,
-            )
-            data = mjx.step(loud, data)
-            # Flags of every step since `make_data`.
-            overflow = data._impl.overflow & ~int(OverflowType.ITERATIONS)
-            return _unload(data), overflow != 0
-
-        return jax.vmap(one)(state, ctrl)
-
-    @jax.custom_batching.custom_vmap
-    def step(state: PhysicsState, ctrl: Array) -> Stepped:
-        alone = jax.tree.map(lambda x: x[None], (state, ctrl))
-        return jax.tree.map(lambda x: x[0], step_batch(1, *alone))
-
-    @step.def_vmap
-    def step_under_vmap(num_envs, in_batched, state, ctrl):
-        state, ctrl = jax.tree.map(
-            lambda x, batched: (
-                x if batched else jnp.broadcast_to(x, (num_envs, *x.shape))
-            ),
-            (state, ctrl),
-            tuple(in_batched),
-        )
-        after = step_batch(num_envs, state, ctrl)
-        return after, jax.tree.map(lambda _: True, after)
-
-    return step
-
-
-def _load(data, state: PhysicsState, ctrl: Array):
-    return data.replace(
-        qpos=state.qpos,
-        qvel=state.qvel,
-        qacc_warmstart=state.qacc_warmstart,
-        ctrl=ctrl,
-    )
-
-
-def _unload(data) -> PhysicsState:
-    return PhysicsState(
-        qpos=data.qpos,
-        qvel=data.qvel,
-        qacc_warmstart=data.qacc_warmstart,
-        sensordata=data.sensordata,
-    )
-
-
-def _without_sensors(model: mujoco.MjModel) -> mujoco.MjModel:
-    model = copy.copy(model)
-    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR.value
-    return model
-
-
-# Arrays are kept on the host and become constants of whichever program is traced, so
-# that no program is tied to the device on which they were made.
-_to_host = partial(jax.tree.map, np.asarray)
-_to_device = partial(jax.tree.map, jnp.asarray)
 
 
 def settle(
@@ -312,28 +159,45 @@ def settle(
     Raises:
       ConfigError: if fewer than one in twenty cubes stays in the hand.
     """
+    return settle_in_worlds(scene, cfg, num, seconds, seed, {})[0]
+
+
+def settle_in_worlds(
+    scene: Scene,
+    cfg: PhysicsConfig,
+    num: int,
+    seconds: float,
+    seed: int,
+    rows: Mapping[str, Row],
+) -> tuple[PhysicsState, World | None]:
+    """`settle`, each state in a world of its own, drawn from `rows`."""
     rng = np.random.default_rng(seed)
-    stepper = ThreadedStepper(scene.mj_model, cfg.substeps, cfg.threads)
+    rng_worlds = np.random.default_rng([seed, 2])
+    parts = randomize.parts(scene, rows)
+    stepper = ThreadedStepper(scene.mj_model, cfg.substeps, cfg.threads, parts)
     steps = max(1, round(seconds / (scene.mj_model.opt.timestep * cfg.substeps)))
-    kept: list[tuple[np.ndarray, ...]] = []
+    kept: list[tuple[tuple[np.ndarray, ...], World | None]] = []
     found = drawn = 0
     while found < num:
         count = max(64, num - found)
-        batch = settle_once(scene, stepper, rng, count, steps)
+        worlds = randomize.draw(scene, rows, rng_worlds, count)
+        changes = [worlds.model[name] for name in parts] if worlds else []
+        batch = settle_once(scene, stepper, rng, count, steps, *changes)
         good = np.flatnonzero(is_held(scene, *batch))[: num - found]
-        kept.append(tuple(x[good] for x in batch))
+        kept.append(jax.tree.map(lambda x, good=good: x[good], (batch, worlds)))
         found, drawn = found + good.size, drawn + count
         if drawn >= 20 * max(64, found):
             raise ConfigError(
                 f"the hand held {found} of {drawn} cubes at its start: use another"
                 " scene.start_pose or a smaller scene.cube_edge"
             )
-    qpos, qvel, warmstart, sensordata = (
-        np.concatenate(xs).astype(np.float32) for xs in zip(*kept, strict=True)
+    (qpos, qvel, warmstart, sensordata), worlds = jax.tree.map(
+        lambda *xs: np.concatenate(xs).astype(np.float32), *kept
     )
-    return PhysicsState(
+    states = PhysicsState(
         qpos=qpos, qvel=qvel, qacc_warmstart=warmstart, sensordata=sensordata
     )
+    return states, worlds
 
 
 def settle_once(
@@ -342,8 +206,12 @@ def settle_once(
     rng: np.random.Generator,
     num: int,
     steps: int,
+    *model: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
     """Drop `num` cubes on the still hand, `steps` control steps; held or not.
+
+    Args:
+      model: [num, ...] what the copies' models differ in, see `ThreadedStepper.step`.
 
     Returns:
       qpos, qvel, qacc_warmstart, sensordata: float64[num, ...].
@@ -359,7 +227,9 @@ def settle_once(
     sensordata = np.zeros((num, scene.mj_model.nsensordata))
     ctrl = np.tile(scene.start_ctrl, (num, 1))
     for _ in range(steps):
-        qpos, qvel, warmstart, sensordata = stepper.step(qpos, qvel, warmstart, ctrl)
+        qpos, qvel, warmstart, sensordata = stepper.step(
+            qpos, qvel, warmstart, ctrl, model
+        )
     return qpos, qvel, warmstart, sensordata
 
 

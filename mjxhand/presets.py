@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import jax
 
-from mjxhand import tasks
+from mjxhand import randomize, tasks
 from mjxhand.config import (
     Config,
     ConfigError,
@@ -39,7 +39,6 @@ _SMALL_PPO = PPOConfig(
 _EMPTY_HAND = Config(
     env=EnvConfig(
         task="reach",
-        pool_size=1,
         settle_seconds=0.64,
         goal_seconds=4.0,
         max_goals=20,
@@ -170,6 +169,8 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "curriculum.growth": (1, _ANY, False),
     "curriculum.goals": (0, _ANY, False),
     "curriculum.episodes": (1, _ANY, True),
+    "curriculum.threshold_start": (0, math.pi, False),
+    "curriculum.threshold_steps": (1, _ANY, True),
     "seed": (0, 2**32 - 1, True),
     "total_steps": (1, _ANY, True),
     "checkpoint_updates": (1, _ANY, True),
@@ -238,7 +239,16 @@ def _check_sizes(ppo: PPOConfig, num_devices: int) -> None:
 
 def _check_task(config: Config) -> None:
     env = config.env
-    tasks.find(env.task).check(config)
+    task = tasks.find(env.task)
+    task.check(config)
+    thing = config.scene.object
+    rows = randomize.rows_of(config, task.object if thing == "auto" else thing)
+    drawn = [name for name, row in rows.items() if row.drawn == "episode"]
+    if env.randomize != "none" and drawn and env.pool_size < 2:
+        raise ConfigError(
+            f"env.pool_size is {env.pool_size}: every episode would have the same "
+            f"{drawn[0]}; use at least 2, better 1024"
+        )
     if env.goal_seconds < config.control_seconds:
         raise ConfigError(
             f"env.goal_seconds ({env.goal_seconds:g} s) is shorter than a control step, "

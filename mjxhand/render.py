@@ -17,11 +17,11 @@ import mujoco
 import numpy as np
 from PIL import Image
 
-from mjxhand import cli, evaluate, pretrained
+from mjxhand import cli, evaluate, meshes, pretrained, touch
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.overlay import Caption, draw
-from mjxhand.scene import Scene
+from mjxhand.scene import Scene, build
 from mjxhand.tasks import Mark, Sign, Task
 from mjxhand.video import save_whole, writer
 
@@ -42,6 +42,7 @@ class Camera:
     name: str | None = None  # None: the scene's first
     width: int = 640
     height: int = 480
+    touch: bool = False  # whether touch regions that feel a force light up
 
 
 class Renderer:
@@ -56,6 +57,8 @@ class Renderer:
         self.model = copy.copy(model)
         self.camera = camera
         self._id = _camera_id(self.model, camera.name)
+        self._visible = mujoco.MjvOption()
+        self._visible.sitegroup[touch.GROUP] = camera.touch
         buffer = self.model.vis.global_
         buffer.offwidth = max(buffer.offwidth, camera.width)
         buffer.offheight = max(buffer.offheight, camera.height)
@@ -70,7 +73,9 @@ class Renderer:
 
     def picture(self, data: mujoco.MjData, marks: Sequence[Mark] = ()) -> np.ndarray:
         """Picture of a state that `mj_forward` or `mj_step` has seen: uint8[H, W, 3]."""
-        self._renderer.update_scene(data, camera=self._id)
+        if self.camera.touch:
+            touch.light(self.model, data)
+        self._renderer.update_scene(data, self._id, self._visible)
         for mark in marks:
             self._add(mark, data)
         return self._renderer.render()
@@ -161,6 +166,7 @@ def film(
     *,
     fps: int = 25,
     camera: Camera = Camera(),
+    with_meshes: bool = False,
 ) -> Path:
     """Save a film of recorded control steps, MP4 or GIF by the path's suffix.
 
@@ -169,13 +175,16 @@ def film(
         trajectory: arrays `[T, ...]` by name, one entry per control step, as
             `evaluate.Evaluator.record` returns them.
         fps: pictures per second of simulated time, which runs at its true speed.
+        with_meshes: draw the published meshes, see `mjxhand.meshes`.
 
     Raises:
-        ConfigError: another suffix, nothing to draw with, or the path cannot be written.
+        ConfigError: another suffix, nothing to draw with, the path cannot be written, or
+            there are no meshes.
     """
     path = Path(path)
     write = writer(path)
-    with Renderer(env.scene.mj_model, camera) as renderer:
+    scene = build(env.config.scene, with_meshes=True) if with_meshes else env.scene
+    with Renderer(scene.mj_model, camera) as renderer:
         replay = _Replay(renderer, env.task, trajectory, env.config.physics.substeps)
         seconds = env.config.env.goal_seconds
         pictures = (
@@ -261,6 +270,8 @@ def film_run(options: cli.RenderOptions) -> Path:
     """Play the policy of a run folder and film it; by default into `RUN/film.mp4`."""
     path = Path(options.out or pretrained.output_folder(options.dir) / "film.mp4")
     writer(path)  # refuse the name before the policy has played
+    if options.meshes:
+        meshes.folder()
     policy = evaluate.load_policy(options.dir, options.step)
     env = evaluate.make_env(policy.config, impl=options.impl, sequence=options.sequence)
     play = evaluate.Evaluator(env, policy.agent, 1, options.deterministic)
@@ -270,7 +281,8 @@ def film_run(options: cli.RenderOptions) -> Path:
         play.record(policy, seed=options.seed, steps=steps),
         path,
         fps=options.fps,
-        camera=Camera(options.camera, options.width, options.height),
+        camera=Camera(options.camera, options.width, options.height, options.touch),
+        with_meshes=options.meshes,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from mjxhand import hand, look, touch
+from mjxhand import hand, look, meshes, touch
 from mjxhand.config import SceneConfig
 
 CUBE_START = (0.36, 0.0, 0.10)
@@ -77,10 +77,14 @@ SENSORS = ("touch", "fingertip", "actuator_force", "cube_in_palm")
 actuator_force 20 (N·m), cube_in_palm 3 (m, in the frame of site "palm_centre")."""
 
 
-def build(cfg: SceneConfig = SceneConfig()) -> Scene:
+def build(cfg: SceneConfig = SceneConfig(), *, with_meshes: bool = False) -> Scene:
     """Compile the scene.
 
+    Args:
+      with_meshes: for pictures: draw the published meshes, see `mjxhand.meshes`.
+
     Raises:
+      ConfigError: there are no meshes.
       ValueError: if MuJoCo cannot compile it (a size or density that is not positive).
     """
     spec = hand.shadow_hand()
@@ -90,6 +94,8 @@ def build(cfg: SceneConfig = SceneConfig()) -> Scene:
     _add_object(spec, shape, cfg)
     widths = _add_sensors(spec)
     look.dress(spec, shape)
+    if with_meshes:
+        meshes.dress(spec, hand.HIDDEN)
     _pair_up(spec)
     spec.add_numeric(name="max_contact_points", data=[cfg.max_contact_points])
     start_qpos, start_ctrl = _start(cfg, CUBE_START if shape else PARKED)

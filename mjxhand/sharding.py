@@ -121,7 +121,10 @@ class Program:
         self, learner: Learner, actors: Actors, params: EnvParams
     ) -> tuple[Learner, Actors, dict[str, jax.Array]]:
         cfg = self.config
-        params = params.replace(goal_angle_max=learner.progress.goal_angle_max)
+        params = params.replace(
+            goal_angle_max=learner.progress.goal_angle_max,
+            threshold=threshold_at(cfg, learner.update * cfg.steps_per_update),
+        )
         actors, experience = rollout(
             self.env, self.agent, cfg.ppo, learner, actors, params
         )
@@ -135,7 +138,18 @@ class Program:
             experience,
             key_update,
         )
+        if params.threshold is not None:
+            metrics["threshold"] = params.threshold
         return learner, actors.replace(key=key[None]), metrics
+
+
+def threshold_at(config: Config, steps: jax.Array) -> jax.Array | None:
+    """Threshold of the curriculum after that many control steps; None: it has none."""
+    start, end = config.curriculum.threshold_start, config.env.threshold
+    if start is None:
+        return None
+    fallen = jnp.minimum(steps / config.curriculum.threshold_steps, 1.0)
+    return jnp.float32(start + (end - start) * fallen)
 
 
 def _scalar_stats() -> Any:

@@ -8,6 +8,7 @@ force may be felt by two of them. -y is the palmar side.
 from dataclasses import dataclass
 
 import mujoco
+import numpy as np
 
 Vec = tuple[float, float, float]
 
@@ -105,3 +106,19 @@ PADS: tuple[Pad, ...] = (
     _ball("thtip", "thdistal", 0.026, 0.01),
 )
 """All 92, in the order of the touch observation."""
+
+GROUP = 5
+"""Group of the pads' sites; drawn only where they are lit."""
+LIGHT = (1.0, 0.72, 0.15)
+BRIGHT = 1.0
+"""Force at which a lit pad is brightest, N."""
+
+
+def light(model: mujoco.MjModel, data: mujoco.MjData) -> None:
+    """Colour the pads of a model that is drawn: the clearer, the more force they feel."""
+    forces = np.array([data.sensor(pad.name).data[0] for pad in PADS])
+    sites = [model.site(pad.name).id for pad in PADS]
+    model.site_rgba[sites, :3] = LIGHT
+    # Alpha 0 is not drawn at all.
+    felt = np.where(forces > 0, 0.25 + 0.65 * np.minimum(forces / BRIGHT, 1.0), 0.0)
+    model.site_rgba[sites, 3] = felt

@@ -147,6 +147,8 @@ class Run:
         if not m["episodes"]:  # then nothing is known of episodes
             for name in PER_EPISODE:
                 line[name] = math.nan
+        if "threshold" in m:
+            line["threshold"] = m["threshold"]
         for name, value in m.items():
             if name.startswith("step/reward/"):
                 line[name.removeprefix("step/")] = value

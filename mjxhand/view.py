@@ -4,6 +4,7 @@ Without a run folder the hand holds still. Double-click the cube and drag it wit
 the right mouse button: the policy has to cope.
 """
 
+import copy
 import os
 import sys
 import time
@@ -17,9 +18,9 @@ import mujoco
 import numpy as np
 import tyro
 
-from mjxhand import arguments, cli, evaluate, presets
+from mjxhand import arguments, cli, evaluate, presets, randomize, scene, touch
 from mjxhand.config import ConfigError
-from mjxhand.env import Env, EnvParams
+from mjxhand.env import Env, EnvParams, State
 from mjxhand.evaluate import Policy
 from mjxhand.physics import PhysicsState
 
@@ -36,6 +37,10 @@ class ViewOptions:
     """Take the most likely action instead of sampling."""
     step: int | None = None
     """Update whose checkpoint to load; by default the newest whole one."""
+    meshes: bool = False
+    """Draw the published meshes of the hand (pip install 'mjxhand[meshes]')."""
+    touch: bool = False
+    """Light up the touch regions that feel a force."""
 
 
 class Player:
@@ -47,12 +52,14 @@ class Player:
         policy: Policy | None,
         seed: int = 0,
         deterministic: bool = False,
+        with_meshes: bool = False,
     ):
         """`policy` None: servos hold the start pose."""
         self.env = env
         self.policy = policy
         self.deterministic = deterministic
-        self.model = env.scene.mj_model
+        self.scene = scene.build(env.config.scene, with_meshes=with_meshes)
+        self.model = copy.copy(self.scene.mj_model)
         self.data = mujoco.MjData(self.model)
         self._params = env.make_params(seed)
         self._key = jax.random.PRNGKey(seed)
@@ -65,7 +72,7 @@ class Player:
         state = self._reset(key[None], self._params)
         memory = self.policy.agent.initial_carry(1) if self.policy else ()
         began = jnp.ones(1, bool)
-        self._show(state.physics)
+        self._show(state)
         while True:
             # Where the hand is by now, pushed or not, is where the policy goes on from.
             state = state.replace(physics=self._seen())
@@ -84,7 +91,7 @@ class Player:
             if bool(began[0]):
                 self._key, key = jax.random.split(self._key)
                 after = self._reset(key[None], self._params)
-                self._show(after.physics)
+                self._show(after)
             state = after
 
     def _control_step(self, weights, memory, state, began, key, params: EnvParams):
@@ -115,8 +122,13 @@ class Player:
             qpos=qpos, qvel=qvel, qacc_warmstart=warmstart, sensordata=sensors
         )
 
-    def _show(self, physics: PhysicsState) -> None:
-        data = self.data
+    def _show(self, state: State) -> None:
+        """Begin an episode, in the world that was drawn for it."""
+        if state.world is not None:
+            drawn = {name: np.asarray(x[0]) for name, x in state.world.drawn.items()}
+            randomize.write(self.model, self.scene, drawn)
+            mujoco.mj_setConst(self.model, self.data)
+        data, physics = self.data, state.physics
         data.qpos[:], data.qvel[:] = physics.qpos[0], physics.qvel[0]
         data.qacc_warmstart[:] = physics.qacc_warmstart[0]
         mujoco.mj_forward(self.model, data)
@@ -166,10 +178,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         policy = evaluate.load_policy(options.dir, options.step)
         env = evaluate.make_env(policy.config)
-    player = Player(env, policy, options.seed, options.deterministic)
+    player = Player(env, policy, options.seed, options.deterministic, options.meshes)
     print("drag the cube with Ctrl and the right mouse button; Esc closes the window")
     with viewer.launch_passive(player.model, player.data) as window:
-        watch(player, window.sync, window.is_running)
+        window.opt.sitegroup[touch.GROUP] = options.touch
+
+        def sync() -> None:
+            if options.touch:
+                with window.lock():
+                    touch.light(player.model, player.data)
+            window.sync()
+
+        watch(player, sync, window.is_running)
     return 0
 
 

@@ -1,5 +1,7 @@
 """Films and pictures, made without a display; small, since a CPU draws them."""
 
+import copy
+import importlib.machinery
 import math
 import os
 import subprocess
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mjxhand import _gl, overlay, render
+from mjxhand import _gl, meshes, overlay, render, scene, touch
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.presets import PRESETS
@@ -286,3 +288,75 @@ def test_caption_is_drawn_inside_the_picture():
         goal_seconds=8.0,
     )
     assert flash[120, 0].tolist() == [0xD5, 0x5E, 0x00]
+
+
+@pytest.fixture(scope="module")
+def held(env):
+    """A state with a cube in the hand, in C MuJoCo."""
+    data = mujoco.MjData(env.scene.mj_model)
+    data.qpos[:] = env.params.pool.qpos[0]
+    mujoco.mj_forward(env.scene.mj_model, data)
+    return data
+
+
+def test_lit_pads_are_those_that_feel_a_force(env, held):
+    model = copy.copy(env.scene.mj_model)
+    touch.light(model, held)
+    forces = held.sensordata[env.scene.sensors["touch"]]
+    sites = [model.site(pad.name).id for pad in touch.PADS]
+    alpha = model.site_rgba[sites, 3]
+    assert (forces > 0).any()
+    np.testing.assert_array_equal(alpha > 0, forces > 0)
+    # The clearer, the more force: 0.25 for a breath, 0.9 from BRIGHT on.
+    np.testing.assert_allclose(
+        alpha[forces > 0], 0.25 + 0.65 * np.minimum(forces[forces > 0], 1.0), rtol=1e-6
+    )
+    with (
+        render.Renderer(
+            env.scene.mj_model, render.Camera(width=160, height=120)
+        ) as dark,
+        render.Renderer(
+            env.scene.mj_model, render.Camera(width=160, height=120, touch=True)
+        ) as lit,
+    ):
+        changed = (dark.picture(held) != lit.picture(held)).any(-1).mean()
+    assert 0.001 < changed < 0.2
+
+
+def test_published_meshes_replace_the_shapes_and_no_physics(env, held):
+    pytest.importorskip("gymnasium_robotics")
+    dressed = scene.build(env.config.scene, with_meshes=True).mj_model
+    plain = env.scene.mj_model
+    names = [dressed.geom(i).name for i in range(dressed.ngeom)]
+    assert sum(name.startswith("mesh_") for name in names) == len(meshes.PARTS)
+    visible = dressed.geom_group < 3
+    assert not any(
+        visible[i] and (name.startswith("shell") or plain.geom(name).contype[0])
+        for i, name in enumerate(names)
+        if not name.startswith("mesh_")
+    )
+    np.testing.assert_array_equal(dressed.body_mass, plain.body_mass)
+    np.testing.assert_array_equal(dressed.body_inertia, plain.body_inertia)
+    data = mujoco.MjData(dressed)
+    data.qpos[:], data.qvel[:] = held.qpos, held.qvel
+    other = copy.copy(held)
+    for _ in range(20):
+        mujoco.mj_step(dressed, data)
+        mujoco.mj_step(plain, other)
+    np.testing.assert_allclose(data.qpos, other.qpos, atol=1e-12)
+    # Each mesh lies about where the shape does that it replaces.
+    for finger in ("ff", "mf", "rf", "lf", "th"):
+        mesh = data.geom(f"mesh_{finger}distal").xpos
+        capsule = data.geom(f"{finger}distal").xpos
+        assert np.linalg.norm(mesh - capsule) < 0.006
+
+
+def test_without_the_meshes_one_line_says_what_to_install(env, monkeypatch, tmp_path):
+    monkeypatch.setattr(meshes.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'mjxhand\[meshes\]'"):
+        scene.build(env.config.scene, with_meshes=True)
+    found = importlib.machinery.ModuleSpec("gymnasium_robotics", None)
+    found.origin = str(tmp_path / "__init__.py")
+    monkeypatch.setattr(meshes.importlib.util, "find_spec", lambda name: found)
+    with pytest.raises(ConfigError, match=r"has no forearm_electric\.stl"):
+        meshes.folder()

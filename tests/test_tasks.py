@@ -17,7 +17,6 @@ from scipy.spatial.transform import Rotation
 import mjxhand
 from mjxhand import ConfigError, agent, disturb, presets, rotations, tasks, touch
 from mjxhand.body import read
-from mjxhand.config import EnvConfig
 from mjxhand.tasks import opposition, reach, reorient
 
 N = 32
@@ -260,11 +259,16 @@ def test_a_sequence_is_refused_where_goals_have_no_order(name):
 
 
 def test_errors_of_vision_have_the_stated_size():
-    cfg = EnvConfig(pose_noise_angle=np.radians(5.0), pose_noise_position=0.00371)
-    env = mjxhand.make("reorient", impl="native", pool_size=8)
+    env = mjxhand.make(
+        "reorient",
+        impl="native",
+        pool_size=8,
+        pose_noise_angle=np.radians(5.0),
+        pose_noise_position=0.00371,
+    )
     body = read(env.scene, jax.tree.map(lambda x: x[0], env.params.pool))
     keys = jax.random.split(jax.random.PRNGKey(0), 20_000)
-    seen = jax.vmap(lambda key: disturb.perceive(key, body, cfg))(keys)
+    seen = jax.vmap(lambda key: disturb.perceive(key, body, env.rows, None))(keys)
     shift = np.linalg.norm(seen.cube_pos - body.cube_pos, axis=1)
     assert np.allclose(shift, 0.00371, atol=1e-6)
     quat = np.asarray(seen.cube_quat)
@@ -280,7 +284,7 @@ def test_errors_of_vision_have_the_stated_size():
     axis = error.as_rotvec() / np.maximum(error.magnitude(), 1e-9)[:, None]
     assert np.abs(axis.mean(0)).max() < 0.02
     assert np.allclose(axis.T @ axis / len(axis), np.eye(3) / 3, atol=0.02)
-    assert disturb.perceive(keys[0], body, EnvConfig()) is body
+    assert disturb.perceive(keys[0], body, {}, None) is body
 
 
 def test_noisy_pose_reaches_the_policy_only_and_the_critic_sees_the_truth():
@@ -311,13 +315,14 @@ def test_noisy_pose_reaches_the_policy_only_and_the_critic_sees_the_truth():
 
 
 def test_pushes_kick_the_object_alone_at_the_stated_rate():
-    cfg = EnvConfig(push_speed=0.3, push_seconds=0.8)
-    env = mjxhand.make("reorient", impl="native", pool_size=8)
-    physics = jax.tree.map(lambda x: jnp.asarray(x[0]), env.params.pool)
-    keys = jax.random.split(jax.random.PRNGKey(0), 10_000)
-    kicked = jax.vmap(lambda key: disturb.push(key, physics, env.scene, cfg, 0.08))(
-        keys
+    env = mjxhand.make("reorient", impl="native", pool_size=8, push_speed=0.3)
+    physics, world = jax.tree.map(
+        lambda x: jnp.asarray(x[0]), (env.params.pool, env.params.worlds)
     )
+    keys = jax.random.split(jax.random.PRNGKey(0), 10_000)
+    kicked = jax.vmap(
+        lambda key: disturb.push(key, physics, env.scene, world, 0.8, 0.08)
+    )(keys)
     kick = np.asarray(kicked.qvel - physics.qvel)
     size = np.linalg.norm(kick[:, 24:27], axis=1)
     pushed = size > 0
@@ -326,7 +331,7 @@ def test_pushes_kick_the_object_alone_at_the_stated_rate():
     assert not kick[:, :24].any()
     assert not kick[:, 27:].any()
     assert np.abs(kick[pushed, 24:27].mean(0)).max() < 0.03
-    assert disturb.push(keys[0], physics, env.scene, EnvConfig(), 0.08) is physics
+    assert disturb.push(keys[0], physics, env.scene, None, 0.8, 0.08) is physics
 
 
 def test_pushes_move_the_object_and_the_label_tells():
@@ -336,8 +341,32 @@ def test_pushes_move_the_object_and_the_label_tells():
     )
     assert "pushed by 0.5 m/s about every 0.01 s" in pushed.env.label
     a = still.step(still.start, HOLD).physics.qpos
-    b = pushed.step(still.start, HOLD).physics.qpos
+    b = pushed.step(pushed.start, HOLD).physics.qpos
+    assert np.array_equal(still.start.physics.qpos, pushed.start.physics.qpos)
     assert np.median(np.linalg.norm((a - b)[:, 24:27], axis=1)) > 0.005
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.2, 0.4])
+def test_goals_about_the_vertical_axis_alone(threshold):
+    env = mjxhand.make(
+        "reorient", impl="native", pool_size=8, goal_axis="z", goal_angle_max=1.5,
+        threshold=threshold,
+    )  # fmt: skip
+    assert "the vertical axis only" in env.label
+    body = read(env.scene, jax.tree.map(lambda x: x[0], env.params.pool))
+    keys = jax.random.split(jax.random.PRNGKey(0), 2000)
+    goals = jax.vmap(lambda key: env.task.first_goal(key, body, env.params))(keys)
+    now = Rotation.from_quat(np.asarray(body.cube_quat), scalar_first=True)
+    turn = Rotation.from_quat(np.asarray(goals), scalar_first=True) * now.inv()
+    vector = turn.as_rotvec()
+    assert np.abs(vector[:, :2]).max() < 1e-5
+    angle = np.abs(vector[:, 2])
+    assert threshold < angle.min() < threshold + 0.02
+    assert 1.48 < angle.max() < 1.5 + 1e-5
+    assert 0.45 < (vector[:, 2] > 0).mean() < 0.55
+    for off, reached in ((0.99, True), (1.01, False)):
+        distance = jnp.float32(off * threshold)
+        assert bool(env.task.reached(goals[0], body, distance)) == reached
 
 
 def test_position_tolerance_and_threshold():

@@ -167,7 +167,7 @@ class Task:
 
         Args:
             body: the state as it is.
-            seen: the state as vision gives it: with noise on the object's pose, if any.
+            seen: the state as the senses give it, with their errors, if any.
         """
         raise NotImplementedError
 
@@ -184,6 +184,20 @@ class Task:
             distance: to the goal, at the start of the control step.
         """
         return Sign(text=f"{distance:.2f} {self.unit} to the goal")
+
+
+def refuse_curriculum(config: Config) -> None:
+    """Refuse a curriculum where goals have no angles."""
+    name = config.env.task
+    if config.curriculum.enabled:
+        raise ConfigError(
+            f"env.task {name} has no goal angles to grow: leave out --curriculum.enabled"
+        )
+    if config.curriculum.threshold_start is not None:
+        raise ConfigError(
+            f"env.task {name} has no threshold that falls: leave out "
+            "--curriculum.threshold-start"
+        )
 
 
 def refuse_sequence(config: Config) -> None:

@@ -30,7 +30,7 @@ import numpy as np
 from mjxhand import look, rotations
 from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError
-from mjxhand.tasks.base import Sign
+from mjxhand.tasks.base import Sign, refuse_curriculum
 from mjxhand.tasks.reorient import Reorient, check_object, variants
 
 DEFAULT = "l_r_u_d_c_a"
@@ -149,10 +149,7 @@ class Chain(Reorient):
                 f"env.threshold ({config.env.threshold:g} rad) must be below {least:.3f} "
                 "for chain: a first goal could be reached already"
             )
-        if config.curriculum.enabled:
-            raise ConfigError(
-                "env.task chain has no goal angles to grow: leave out --curriculum.enabled"
-            )
+        refuse_curriculum(config)
 
     def label(self, goal_angle_max: float) -> str:
         """The name and the code."""

@@ -144,7 +144,7 @@ class Opposition(Task):
         """
         tips = body.fingertips.reshape(5, 3)
         return {
-            "vision": body.fingertips,
+            "vision": seen.fingertips,
             "goal": jax.nn.one_hot(goal.finger, len(FINGERS)),
             "privileged": jnp.concatenate(
                 [tips[goal.finger] - tips[4], self.gaps(body)]

@@ -15,7 +15,7 @@ from mjxhand import pools
 from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError
 from mjxhand.hand import FINGERTIPS
-from mjxhand.tasks.base import Mark, Sign, Task, refuse_sequence
+from mjxhand.tasks.base import Mark, Sign, Task, refuse_curriculum, refuse_sequence
 
 POSTURES = 2048
 """Postures that goals are drawn from."""
@@ -47,11 +47,7 @@ def check_empty(config: Config) -> None:
             f"env.task {config.env.task} is done with an empty hand: leave out "
             f"--scene.object {config.scene.object}"
         )
-    if config.curriculum.enabled:
-        raise ConfigError(
-            f"env.task {config.env.task} has no goal angles to grow: leave out "
-            "--curriculum.enabled"
-        )
+    refuse_curriculum(config)
 
 
 class Reach(Task):
@@ -115,11 +111,11 @@ class Reach(Task):
         goal [15]: where they should be, or the ways still to go.
         privileged [15]: the ways still to go.
         """
-        way = goal - body.fingertips
+        relative = self.cfg.goal_encoding == "relative"
         return {
-            "vision": body.fingertips,
-            "goal": way if self.cfg.goal_encoding == "relative" else goal,
-            "privileged": way,
+            "vision": seen.fingertips,
+            "goal": goal - seen.fingertips if relative else goal,
+            "privileged": goal - body.fingertips,
         }
 
     def show(self, goal, qpos: np.ndarray, distance: float) -> Sign:

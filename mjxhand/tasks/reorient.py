@@ -21,7 +21,11 @@ import numpy as np
 from mjxhand import rotations
 from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError, EnvConfig
+from mjxhand.randomize import rows_of
 from mjxhand.tasks.base import Sign, Task, refuse_sequence
+
+ERRORS = {"position_bias", "position_noise", "angle_bias", "angle_noise"}
+"""Rows of domain randomisation by which the seen pose of the object is off."""
 
 # A cube that rests on the palm has its centre 36 mm above the palm-centre site (palm half
 # thickness 11 mm + half an edge). Below the middle of the palm it lies on nothing.
@@ -49,6 +53,15 @@ class Reorient(Task):
             raise ConfigError(
                 f"env.threshold ({env.threshold:g} rad) is not below env.goal_angle_max "
                 f"({env.goal_angle_max:g} rad): every new goal would be reached already"
+            )
+        loosest, nearest = curriculum.threshold_start, env.goal_angle_max
+        if curriculum.enabled:
+            nearest = curriculum.start
+        if loosest is not None and not env.threshold < loosest < nearest:
+            raise ConfigError(
+                f"curriculum.threshold_start ({loosest:g} rad) must be above env.threshold "
+                f"({env.threshold:g}) and below the farthest goal at the start "
+                f"({nearest:g})"
             )
         if (
             curriculum.enabled
@@ -82,7 +95,7 @@ class Reorient(Task):
 
     @property
     def _errs(self) -> bool:
-        return bool(self.cfg.pose_noise_angle or self.cfg.pose_noise_position)
+        return bool(ERRORS & set(rows_of(self.config, self.scene.object)))
 
     def first_goal(self, key: jax.Array, body: Body, params) -> jax.Array:
         """A goal orientation `[4]`, never already reached.
@@ -95,7 +108,8 @@ class Reorient(Task):
         goal_angle_max = jnp.asarray(params.goal_angle_max)
         key_axis, key_angle = jax.random.split(key)
         # A hair above the threshold, so that rounding never makes a solved goal.
-        low = self.threshold * 1.001
+        loosest = self.config.curriculum.threshold_start or 0.0
+        low = max(self.threshold, loosest) * 1.001
         if self.cfg.goal_axis == "z":
             sign = jax.random.rademacher(key_axis, (), jnp.float32)
             axis = jnp.array([0.0, 0.0, 1.0]) * sign

@@ -1,0 +1,219 @@
+"""One control step in MJX: its own implementation (`jax`) and its Warp one (`warp`)."""
+
+import copy
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+
+from mjxhand.config import ConfigError, PhysicsConfig
+from mjxhand.physics_state import Array, Index, PhysicsState, Stepped, Variant, part
+
+
+def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Index]):
+    """Control step of one environment, see `Physics.step`."""
+    # Imported here: it takes seconds, and the native back end does not need it.
+    from mujoco import mjx
+
+    from mjxhand import constraints, newton
+
+    model_on_host = _to_host(mjx.put_model(model, impl="jax"))
+    template = _to_host(mjx.make_data(model, impl="jax"))
+    layout = constraints.layout(model)
+    integrators = {
+        mujoco.mjtIntegrator.mjINT_EULER: mjx.euler,
+        mujoco.mjtIntegrator.mjINT_IMPLICITFAST: mjx.implicit,
+    }
+    integrate = integrators[mujoco.mjtIntegrator(model.opt.integrator)]
+
+    def substep(m, d):
+        """`mjx.step` of such a model: our solver, no sensors, no outer forces."""
+        d = mjx.com_pos(m, mjx.kinematics(m, d))
+        d = mjx.factor_m(m, mjx.crb(m, mjx.tendon(m, d)))
+        d = mjx.transmission(m, mjx.collision(m, d))
+        d = mjx.fwd_actuation(m, mjx.fwd_velocity(m, d))
+        qfrc_smooth = d.qfrc_passive - d.qfrc_bias + d.qfrc_actuator
+        factor = (d._impl.qLD, False)
+        solution = newton.solve(
+            layout,
+            constraints.make_rows(layout, m, d),
+            mass=d._impl.M,
+            qfrc_smooth=qfrc_smooth,
+            qacc_smooth=jax.scipy.linalg.cho_solve(factor, qfrc_smooth),
+            qacc_warmstart=d.qacc_warmstart,
+            iterations=model.opt.iterations,
+            ls_iterations=model.opt.ls_iterations,
+        )
+        d = d.replace(
+            qfrc_smooth=qfrc_smooth,
+            qacc=solution.qacc,
+            qfrc_constraint=solution.qfrc_constraint,
+        ).tree_replace({"_impl.efc_force": solution.efc_force})
+        return integrate(m, d)
+
+    def step(
+        state: PhysicsState, ctrl: Array, variant: Variant | None = None
+    ) -> Stepped:
+        m = _vary(_to_device(model_on_host), parts, variant)
+        data = _load(_to_device(template), state, ctrl)
+
+        def scanned(data, held):
+            data = substep(m, _command(data, held))
+            return data, _slots_full(model, data)
+
+        held = _ctrls(ctrl, variant, cfg.substeps)
+        data, full = jax.lax.scan(scanned, data, held, length=cfg.substeps)
+        # A substep leaves positions, contacts and forces of the instant before its
+        # integration: what mj_step's sensors read.
+        data = mjx.sensor_acc(m, mjx.sensor_vel(m, mjx.sensor_pos(m, data)))
+        return _unload(data), jnp.any(full)
+
+    return step
+
+
+def _slots_full(model: mujoco.MjModel, data) -> Array:
+    """Whether all slots that MJX keeps for contacts of one kind (`condim`) hold a contact, so
+    that one may have been left out."""
+    contact = data._impl.contact
+    slots = int(model.numeric("max_contact_points").data[0])
+    used = contact.dist < contact.includemargin
+    kinds = [contact.dim == kind for kind in np.unique(contact.dim)]
+    full = [jnp.all(used[kind]) for kind in kinds if kind.sum() >= slots]
+    return jnp.any(jnp.array(full)) if full else jnp.bool_(False)
+
+
+WARP_CONTACTS = 64
+"""Contact candidates per environment of the Warp back end: all pairs are 46."""
+WARP_CONSTRAINTS = 320
+"""Constraint rows per environment of the Warp back end."""
+
+
+def warp_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Index]):
+    """Control step of one environment, see `Physics.step`."""
+    try:
+        import warp  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ConfigError(
+            "physics.impl is 'warp', which is not installed: pip install 'mjxhand[warp]'"
+        ) from error
+    from mujoco import mjx
+    from mujoco.mjx.third_party.mujoco_warp import OverflowType
+
+    def put(model: mujoco.MjModel):
+        # Its report of each solve that stops at `iterations`, as ours are meant to, goes;
+        # those of full buffers stay.
+        put = mjx.put_model(model, impl="warp")
+        told = put.opt._impl.warn_overflow & ~int(OverflowType.ITERATIONS)
+        return put.tree_replace({"opt._impl.warn_overflow": told})
+
+    loud, quiet = put(model), put(_without_sensors(model))
+
+    def step_batch(num_envs: int, state, ctrl, variant) -> Stepped:
+        # Warp's contact buffer is one for all environments, so its size is theirs.
+        template = mjx.make_data(
+            model,
+            impl="warp",
+            naconmax=WARP_CONTACTS * num_envs,
+            njmax=WARP_CONSTRAINTS,
+        )
+
+        def one(state, ctrl, variant) -> Stepped:
+            m = _vary(quiet, parts, variant)
+            held = _ctrls(ctrl, variant, cfg.substeps)
+            data, _ = jax.lax.scan(
+                lambda d, held: (mjx.step(m, _command(d, held)), None),
+                _load(template, state, ctrl),
+                None if held is None else held[:-1],
+                length=cfg.substeps - 1,
+            )
+            data = _command(data, None if held is None else held[-1])
+            data = mjx.step(_vary(loud, parts, variant), data)
+            # Flags of every step since `make_data`.
+            overflow = data._impl.overflow & ~int(OverflowType.ITERATIONS)
+            return _unload(data), overflow != 0
+
+        return jax.vmap(one)(state, ctrl, variant)
+
+    @jax.custom_batching.custom_vmap
+    def batched(state, ctrl, variant) -> Stepped:
+        alone = jax.tree.map(lambda x: x[None], (state, ctrl, variant))
+        return jax.tree.map(lambda x: x[0], step_batch(1, *alone))
+
+    @batched.def_vmap
+    def step_under_vmap(num_envs, in_batched, *args):
+        args = jax.tree.map(
+            lambda x, batched: (
+                x if batched else jnp.broadcast_to(x, (num_envs, *x.shape))
+            ),
+            args,
+            tuple(in_batched),
+        )
+        after = step_batch(num_envs, *args)
+        return after, jax.tree.map(lambda _: True, after)
+
+    def step(
+        state: PhysicsState, ctrl: Array, variant: Variant | None = None
+    ) -> Stepped:
+        return batched(state, ctrl, variant)
+
+    return step
+
+
+def _vary(m: Any, parts: Mapping[str, Index], variant: Variant | None) -> Any:
+    """`m` (mjx.Model) with a variant's values in their places."""
+    if variant is None:
+        return m
+    changes = {}
+    for name, index in parts.items():
+        array = jnp.asarray(part(m, name))
+        # MJX has the six numbers of an aabb as [2, 3].
+        value = variant.model[name].reshape(array[index].shape)
+        changes[name] = array.at[index].set(value)
+    return m.tree_replace(changes)
+
+
+def _ctrls(ctrl: Array, variant: Variant | None, substeps: int) -> Array | None:
+    """Servo targets of every physics step `[substeps, 20]`; None: `ctrl` in all."""
+    if variant is None or variant.delay is None:
+        return None
+    late = jnp.arange(substeps)[:, None] < variant.delay
+    last, now = jnp.asarray(variant.last_ctrl), jnp.asarray(ctrl)
+    return jnp.where(late, last, now)
+
+
+def _command(data: Any, ctrl: Array | None) -> Any:
+    return data if ctrl is None else data.replace(ctrl=ctrl)
+
+
+def _load(data, state: PhysicsState, ctrl: Array):
+    return data.replace(
+        qpos=state.qpos,
+        qvel=state.qvel,
+        qacc_warmstart=state.qacc_warmstart,
+        ctrl=ctrl,
+    )
+
+
+def _unload(data) -> PhysicsState:
+    return PhysicsState(
+        qpos=data.qpos,
+        qvel=data.qvel,
+        qacc_warmstart=data.qacc_warmstart,
+        sensordata=data.sensordata,
+    )
+
+
+def _without_sensors(model: mujoco.MjModel) -> mujoco.MjModel:
+    model = copy.copy(model)
+    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR.value
+    return model
+
+
+# Arrays are kept on the host and become constants of whichever program is traced, so
+# that no program is tied to the device on which they were made.
+_to_host = partial(jax.tree.map, np.asarray)
+_to_device = partial(jax.tree.map, jnp.asarray)
