@@ -1,0 +1,153 @@
+"""Pages that are made from what they describe, so that they cannot drift from it.
+
+A hook of mkdocs (see mkdocs.yml): the commands' page is their own `--help`, the notebooks'
+pages are the notebooks, the benchmarks' page is their README, the table of runs is made of
+`results/*.json`. A page that would fetch anything from another server is refused.
+"""
+
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from nbconvert import MarkdownExporter
+
+ROOT = Path(__file__).resolve().parent.parent
+WIDTH = 80
+"""Columns of a terminal whose lines fit the page."""
+
+COMMANDS = (
+    "-m mjxhand.train laptop",
+    "-m mjxhand.evaluate",
+    "-m mjxhand.render",
+    "-m mjxhand.view",
+    "-m mjxhand.analyse",
+    "-m mjxhand.atlas show",
+    "-m mjxhand.atlas refresh",
+    "-m mjxhand.pretrained",
+    "benchmarks/run.py",
+    "benchmarks/accuracy.py",
+)
+INTRODUCTION = """# Commands
+
+What each command prints with `--help`. A run is a folder that training made, or
+`pretrained:NAME`. A wrong option or value is answered with one line and exit code 2; an
+interrupted command leaves with 130.
+
+The options of training are the [settings](settings.md); their defaults are those of the
+preset on the command line, here `laptop`.
+"""
+KEPT_RUNS = "<!-- kept runs -->"
+FETCHED = re.compile(
+    r'<(?:script|img|iframe|source|link)\b[^>]*\b(?:src|href)="(?:https?:)?//[^"]*"'
+)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the made pages."""
+    made: dict[str, str | bytes] = {"reference/commands.md": commands()}
+    made["benchmarks.md"] = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        made |= notebook(path)
+    for name, content in made.items():
+        files.append(File.generated(config, name, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page, config: MkDocsConfig, files: Files) -> str:
+    """Put the table of runs where its mark is."""
+    return markdown.replace(KEPT_RUNS, kept_runs())
+
+
+def on_post_page(output: str, page, config: MkDocsConfig) -> str:
+    """Refuse a page that needs the network."""
+    if found := FETCHED.search(output):
+        raise PluginError(f"{page.file.src_uri} would fetch {found.group()}")
+    return output
+
+
+@functools.cache
+def kept_runs() -> str:
+    """A table of the evaluations in `results/`, a row for each run and task."""
+    lines = [
+        "| command | task | untrained | trained | made on |",
+        "|---|---|---|---|---|",
+    ]
+    for path in sorted((ROOT / "docs" / "results").glob("*.json")):
+        run = json.loads(path.read_text("utf-8"))
+        made = f"{run['cores']} cores of {run['cpu']}"
+        if run["device"] != "cpu":
+            made = f"{run['num_devices']} {run['device']}"
+        made += f", commit {run['commit'][:7]}, {run['env_steps'] / 1e6:.2g} M steps"
+        for results in run["evaluation"].values():
+            task = results["trained"]["task"].partition(",")[0]
+            scores = [score(results[which]) for which in ("untrained", "trained")]
+            cells = [f"`{run['command']}`", task, *scores, made]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def score(result: dict) -> str:
+    """An evaluation in a table's cell."""
+    goals = result["goals"]
+    drops = 100 * result["drop_rate"]
+    return f"{goals['mean']:.2f} ± {goals['ci95']:.2f}, {drops:.1f} %"
+
+
+@functools.cache
+def commands() -> str:
+    """The commands' page."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        texts = list(pool.map(help_of, COMMANDS))
+    parts = [INTRODUCTION]
+    for command, text in zip(COMMANDS, texts, strict=True):
+        title = command.removeprefix("-m ").removesuffix(" laptop")
+        shown = f"python {command} --help"
+        parts.append(f"## {title}\n\n```text title='{shown}'\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+def help_of(command: str) -> str:
+    """What a command prints with `--help`.
+
+    Raises:
+        PluginError: it fails, or prints nothing.
+    """
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {
+        "COLUMNS": str(WIDTH),
+        "JAX_PLATFORMS": "cpu",
+        "NO_COLOR": "1",
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+    done = subprocess.run(
+        [sys.executable, *command.split(), "--help"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
+    if done.returncode or not done.stdout.strip():
+        raise PluginError(f"python {command} --help: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def notebook(path: Path) -> dict[str, str | bytes]:
+    """A notebook as a page, and its pictures, by their names in the site."""
+    names = {"unique_key": path.stem, "output_files_dir": path.stem}
+    body, resources = MarkdownExporter().from_filename(str(path), resources=names)
+    title, _, rest = body.partition("\n")
+    about = f"*This page is the notebook `notebooks/{path.name}` of the repository.*"
+    made: dict[str, str | bytes] = {
+        f"notebooks/{path.stem}.md": f"{title}\n\n{about}\n{rest}"
+    }
+    for name, content in resources["outputs"].items():
+        made[f"notebooks/{name}"] = content
+    return made
