@@ -19,12 +19,14 @@ from pathlib import Path
 
 import pytest
 
-from mjxhand import arguments, cli, presets, view
+from mjxhand import arguments, atlas, cli, presets, view
 from mjxhand.analyse.command import AnalyseOptions
 from mjxhand.analyse.command import parse as parse_analyse
 from mjxhand.atlas import __main__ as atlas_command
 from mjxhand.atlas.refresh import RefreshOptions
 from mjxhand.config import Config
+from mjxhand.wiring import STREAMS
+from mjxhand.wiring import check as check_wiring
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -233,13 +235,20 @@ def test_snippets_name_what_exists(page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["quickstart", "howto/own-task", "howto/watch", "howto/other-learners"]
+    "name",
+    [
+        "README",
+        "docs/quickstart",
+        "docs/howto/own-task",
+        "docs/howto/watch",
+        "docs/howto/other-learners",
+    ],
 )
 def test_snippets_run(name, tmp_path, monkeypatch, capsys):
     """A page's snippets, one after another, in a new folder that holds the page's files."""
-    if name == "howto/watch" and os.environ.get("MUJOCO_GL") == "disable":
+    if name == "docs/howto/watch" and os.environ.get("MUJOCO_GL") == "disable":
         pytest.skip("no off-screen library to draw with")
-    page = ROOT / "docs" / f"{name}.md"
+    page = ROOT / f"{name}.md"
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     names: dict = {}
@@ -249,10 +258,18 @@ def test_snippets_run(name, tmp_path, monkeypatch, capsys):
         if title:
             (tmp_path / title).write_text(code)
         exec(compile(code, str(page), "exec"), names)
-    if name == "howto/own-task":
+    if name == "docs/howto/own-task":
         said = re.findall(r"(.*): (\S+) goals", capsys.readouterr().out)
         goals = {what: float(number) for what, number in said}
         assert goals["hold still"] < 0.1 < goals["at random"]
+
+
+def test_the_brain_on_the_page_works():
+    page = text_of(ROOT / "docs" / "howto" / "own-brain.md")
+    (table,) = re.findall(r'^```text title="brain.tsv"\n(.*?)^```', page, re.M | re.S)
+    brain = atlas.parse(table)
+    check_wiring(brain, STREAMS)
+    assert [area.name for area in brain.areas] == ["SSC", "PPC", "PMC", "M1"]
 
 
 def test_reference_has_every_module_once():
