@@ -291,7 +291,14 @@ case "$MODE" in
     done) exit 0 ;;
     fails) exit 2 ;;
 esac
-trap 'sleep 0.3; mkdir -p runs/fpn-seed3/checkpoints; echo saved >> asked; exit 0' TERM
+save() {
+    sleep 0.3
+    mkdir -p runs/fpn-seed3/checkpoints/00000050
+    touch runs/fpn-seed3/checkpoints/00000050/manifest.json
+    echo saved >> asked
+    exit 0
+}
+trap save TERM
 echo ready >> asked
 while :; do sleep 0.05; done
 """
@@ -348,6 +355,16 @@ def test_the_job_that_fails_is_not_queued_again(job):
     code, asked = job("fails")
     assert code == 2
     assert len(asked) == 1
+
+
+def test_the_job_moves_aside_what_saved_nothing(job, tmp_path):
+    left = tmp_path / "runs" / "fpn-seed3" / "checkpoints" / ".writing"
+    left.mkdir(parents=True)
+    (left / "manifest.json").touch()
+    code, asked = job("done")
+    assert (code, asked) == (0, ["-m mjxhand.train fpn --out runs/fpn-seed3 --seed 3"])
+    (aside,) = (tmp_path / "runs").iterdir()
+    assert aside.name.startswith("fpn-seed3.nothing-saved-")
 
 
 def test_the_notebook_has_the_same_job():
