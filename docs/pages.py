@@ -35,16 +35,14 @@ COMMANDS = (
     "benchmarks/run.py",
     "benchmarks/accuracy.py",
 )
-INTRODUCTION = """# Commands
-
-What each command prints with `--help`. A run is a folder that training made, or
-`pretrained:NAME`. A wrong option or value is answered with one line and exit code 2; an
-interrupted command leaves with 130.
-
-The options of training are the [settings](settings.md); their defaults are those of the
-preset on the command line, here `laptop`.
-"""
-KEPT_RUNS = "<!-- kept runs -->"
+LINKS = (
+    (
+        re.compile(r"\]\(((?:\.\./)*)\.\./notebooks/(\w+)\.ipynb"),
+        r"](\1notebooks/\2.md",
+    ),
+    (re.compile(r"\]\(((?:\.\./)*)\.\./benchmarks/README\.md"), r"](\1benchmarks.md"),
+)
+"""Links that lead out of this folder, and the made pages that they lead to in the site."""
 FETCHED = re.compile(
     r'<(?:script|img|iframe|source|link)\b[^>]*\b(?:src|href)="(?:https?:)?//[^"]*"'
 )
@@ -52,8 +50,8 @@ FETCHED = re.compile(
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the made pages."""
-    made: dict[str, str | bytes] = {"reference/commands.md": commands()}
-    made["benchmarks.md"] = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    benchmarks = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    made: dict[str, str | bytes] = {"benchmarks.md": benchmarks}
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         made |= notebook(path)
     for name, content in made.items():
@@ -62,8 +60,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page, config: MkDocsConfig, files: Files) -> str:
-    """Put the table of runs where its mark is."""
-    return markdown.replace(KEPT_RUNS, kept_runs())
+    """Put what is made where its mark is, and let links lead to made pages."""
+    for make in (commands, kept_runs):
+        mark = f"<!-- {make.__name__} -->"
+        if mark in markdown:
+            markdown = markdown.replace(mark, make())
+    for link, made in LINKS:
+        markdown = link.sub(made, markdown)
+    return markdown
 
 
 def on_post_page(output: str, page, config: MkDocsConfig) -> str:
@@ -103,10 +107,10 @@ def score(result: dict) -> str:
 
 @functools.cache
 def commands() -> str:
-    """The commands' page."""
+    """What each command prints with `--help`, under its name."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         texts = list(pool.map(help_of, COMMANDS))
-    parts = [INTRODUCTION]
+    parts = []
     for command, text in zip(COMMANDS, texts, strict=True):
         title = command.removeprefix("-m ").removesuffix(" laptop")
         shown = f"python {command} --help"

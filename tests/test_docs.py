@@ -176,6 +176,14 @@ def test_a_wrong_one_would_be_found(line, problem, tmp_path):
 
 
 @each_page
+def test_links_lead_to_files(page):
+    """In the repository, where pages are read too; the site's links are checked by mkdocs."""
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", FENCE.sub("", text_of(page))):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@each_page
 def test_extras_exist(page):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = re.findall(r"(?:mjxhand|'\.)\[([\w,]+)\]", text_of(page))
