@@ -90,6 +90,7 @@ echo "$@" >> asked
 case "$MODE" in
     done) exit 0 ;;
     fails) exit 2 ;;
+    evaluates) echo ready >> asked; exec sleep 60 ;;
 esac
 save() {
     sleep 0.3
@@ -149,6 +150,12 @@ def test_the_job_queues_itself_again_and_resumes(job, number):
     assert job("trains", number) == (0, [begin, "saved", "scontrol requeue 77"])
     assert job("trains", number) == (0, [resume, "saved", "scontrol requeue 77"])
     assert job("done") == (0, [resume])
+
+
+def test_the_job_that_was_evaluating_is_queued_again(job):
+    code, asked = job("evaluates", signal.SIGUSR1)
+    assert code == 143
+    assert asked[1:] == ["scontrol requeue 77"]
 
 
 def test_the_job_that_fails_is_not_queued_again(job):
