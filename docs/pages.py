@@ -61,7 +61,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page, config: MkDocsConfig, files: Files) -> str:
     """Put what is made where its mark is, and let links lead to made pages."""
-    for make in (commands, kept_runs):
+    for make in (commands, kept_runs, others):
         mark = f"<!-- {make.__name__} -->"
         if mark in markdown:
             markdown = markdown.replace(mark, make())
@@ -103,6 +103,20 @@ def score(result: dict) -> str:
     goals = result["goals"]
     drops = 100 * result["drop_rate"]
     return f"{goals['mean']:.2f} ± {goals['ci95']:.2f}, {drops:.1f} %"
+
+
+def others() -> str:
+    """The modules that no page of the reference names yet, so that none is missing."""
+    reference = ROOT / "docs" / "reference"
+    pages = "".join(page.read_text("utf-8") for page in reference.glob("*.md"))
+    named = set(re.findall(r"^::: (\S+)$", pages, re.M))
+    there = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in (ROOT / "mjxhand").rglob("*.py")
+        if not path.stem.startswith("_") or path.stem == "__init__"
+    }
+    missing = sorted(there - named - {"mjxhand"})
+    return "\n\n".join(f"::: {module}" for module in missing)
 
 
 @functools.cache
