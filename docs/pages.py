@@ -14,6 +14,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import yaml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
@@ -23,18 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 80
 """Columns of a terminal whose lines fit the page."""
 
-COMMANDS = (
-    "-m mjxhand.train laptop",
-    "-m mjxhand.evaluate",
-    "-m mjxhand.render",
-    "-m mjxhand.view",
-    "-m mjxhand.analyse",
-    "-m mjxhand.atlas show",
-    "-m mjxhand.atlas refresh",
-    "-m mjxhand.pretrained",
-    "benchmarks/run.py",
-    "benchmarks/accuracy.py",
-)
+FIRST = "train laptop", "evaluate", "render", "view", "analyse"
+"""The commands that come first; the others follow by name."""
+PARTS = {"atlas": ("atlas show", "atlas refresh"), "atlas.live": ()}
+"""What stands for a module that has commands of its own, or is none for users."""
+SCRIPTS = "benchmarks/run.py", "benchmarks/accuracy.py"
 LINKS = (
     (
         re.compile(r"\]\(((?:\.\./)*)\.\./notebooks/(\w+)\.ipynb"),
@@ -46,6 +40,17 @@ LINKS = (
 FETCHED = re.compile(
     r'<(?:script|img|iframe|source|link)\b[^>]*\b(?:src|href)="(?:https?:)?//[^"]*"'
 )
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put pages that mkdocs.yml does not name yet under the results."""
+    listed = yaml.safe_dump(config.nav)
+    folder = ROOT / "docs"
+    pages = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.md"))
+    assert config.nav is not None
+    (results,) = (entry["Results"] for entry in config.nav if "Results" in entry)
+    results += [page for page in pages if page not in listed]
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -67,7 +72,7 @@ def on_page_markdown(markdown: str, page, config: MkDocsConfig, files: Files) ->
             markdown = markdown.replace(mark, make())
     for link, made in LINKS:
         markdown = link.sub(made, markdown)
-    return markdown
+    return expand(markdown)
 
 
 def on_post_page(output: str, page, config: MkDocsConfig) -> str:
@@ -105,31 +110,63 @@ def score(result: dict) -> str:
     return f"{goals['mean']:.2f} ± {goals['ci95']:.2f}, {drops:.1f} %"
 
 
+def modules() -> list[str]:
+    """The package's modules, by name; not those that begin with `_`."""
+    paths = sorted((ROOT / "mjxhand").rglob("*.py"))
+    return [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in paths
+        if not path.stem.startswith("_") or path.stem == "__init__"
+    ]
+
+
+def expand(markdown: str) -> str:
+    """`::: package.*` as the package and each of its modules."""
+
+    def each(match: re.Match) -> str:
+        package = match[1]
+        found = [m for m in modules() if f"{m}.".startswith(f"{package}.")]
+        return "\n\n".join(f"::: {module}" for module in found)
+
+    return re.sub(r"^::: (\S+)\.\*$", each, markdown, flags=re.M)
+
+
 def others() -> str:
     """The modules that no page of the reference names yet, so that none is missing."""
-    reference = ROOT / "docs" / "reference"
-    pages = "".join(page.read_text("utf-8") for page in reference.glob("*.md"))
-    named = set(re.findall(r"^::: (\S+)$", pages, re.M))
-    there = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for path in (ROOT / "mjxhand").rglob("*.py")
-        if not path.stem.startswith("_") or path.stem == "__init__"
-    }
-    missing = sorted(there - named - {"mjxhand"})
-    return "\n\n".join(f"::: {module}" for module in missing)
+    reference = (ROOT / "docs" / "reference").glob("*.md")
+    pages = "\n".join(expand(page.read_text("utf-8")) for page in reference)
+    named = {"mjxhand", *re.findall(r"^::: (\S+)$", pages, re.M)}
+    return "\n\n".join(f"::: {m}" for m in modules() if m not in named)
 
 
 @functools.cache
 def commands() -> str:
     """What each command prints with `--help`, under its name."""
+    calls = [f"-m mjxhand.{name}" for name in (*FIRST, *other_commands())]
+    calls += SCRIPTS
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        texts = list(pool.map(help_of, COMMANDS))
+        texts = list(pool.map(help_of, calls))
     parts = []
-    for command, text in zip(COMMANDS, texts, strict=True):
+    for command, text in zip(calls, texts, strict=True):
         title = command.removeprefix("-m ").removesuffix(" laptop")
         shown = f"python {command} --help"
         parts.append(f"## {title}\n\n```text title='{shown}'\n{text}\n```\n")
     return "\n".join(parts)
+
+
+def other_commands() -> list[str]:
+    """What else of the package runs with `python -m`."""
+    package = ROOT / "mjxhand"
+    files = [
+        path.parent if path.stem == "__main__" else path.with_suffix("")
+        for path in sorted(package.rglob("*.py"))
+        if '__name__ == "__main__"' in path.read_text("utf-8")
+    ]
+    names = [".".join(path.relative_to(package).parts) for path in files]
+    known = [first.split()[0] for first in FIRST]
+    return [
+        part for name in names if name not in known for part in PARTS.get(name, (name,))
+    ]
 
 
 def help_of(command: str) -> str:

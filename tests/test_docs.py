@@ -4,10 +4,13 @@ Nothing heavy is run. Commands are read by the parsers that they would start wit
 values are checked as before a run. The site itself is built by `.ci/run`.
 """
 
+import functools
 import importlib.util
 import itertools
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,7 +18,6 @@ import pytest
 from pages import FENCE, INLINE, PAGES, ROOT, blocks, text_of
 
 from mjxhand import arguments, cli, presets, view
-from mjxhand.analyse.command import AnalyseOptions
 from mjxhand.analyse.command import parse as parse_analyse
 from mjxhand.atlas import __main__ as atlas_command
 from mjxhand.atlas.refresh import RefreshOptions
@@ -74,15 +76,39 @@ def accept(command: list[str]) -> None:
         parse(module, argv)
 
 
+@functools.cache
+def printed_help(module: str) -> str:
+    """What a command without a parser above prints with `--help`."""
+    call = [sys.executable, "-m", module, "--help"]
+    return subprocess.run(call, capture_output=True, text=True, cwd=ROOT).stdout
+
+
+@functools.cache
 def known_options() -> set[str]:
-    """Options of all commands, those that turn a switch off, and SLURM's."""
-    kinds = (
-        *(cli.TrainOptions, Config, cli.EvaluateOptions, cli.RenderOptions),
-        *(view.ViewOptions, AnalyseOptions, atlas_command.ShowOptions, RefreshOptions),
-    )
-    options = {name for kind in kinds for name in arguments.option_types(kind)}
+    """Options of training, those that turn a switch off, and SLURM's."""
+    options = {
+        name
+        for kind in (cli.TrainOptions, Config)
+        for name in arguments.option_types(kind)
+    }
     off = {"--no-" + name.removeprefix("--") for name in options}
     return options | off | {*cli.ALIASES, "--help", "--signal", "--array"}
+
+
+@functools.cache
+def source() -> str:
+    """All of the package and of the scripts."""
+    paths = [
+        p for name in ("mjxhand", "benchmarks") for p in (ROOT / name).rglob("*.py")
+    ]
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
+
+
+def is_option(option: str) -> bool:
+    """Whether training has it, or a field of another command's options or a parser."""
+    field = option.removeprefix("--").replace("-", "_")
+    found = re.search(rf"^    {re.escape(field)}: ", source(), re.M)
+    return option in known_options() or bool(found) or f'"{option}"' in source()
 
 
 def accept_script(script: str, *argv: str) -> None:
@@ -113,7 +139,10 @@ def parse(module: str, argv: list[str]) -> None:
     elif module == "mjxhand.pretrained":
         assert len(argv) == 2, "it takes a run and a folder"
     else:
-        raise AssertionError(f"python -m {module} takes no arguments")
+        text = printed_help(module)
+        for word in argv:
+            if word.startswith("-"):
+                assert word.partition("=")[0] in text, f"{module} has no {word}"
 
 
 @pytest.fixture(autouse=True)
@@ -140,11 +169,10 @@ def check(page: Path) -> None:
             accept(command)
         except Exception as error:
             raise AssertionError(f"python {' '.join(command)}: {error}") from error
-    known = known_options()
     for code in INLINE.findall(FENCE.sub("", text_of(page))):
         if code.startswith("--"):
             for option in re.findall(r"(?<!\S)--[a-z][\w.-]*", code):
-                assert option in known, f"no command has {option}"
+                assert is_option(option), f"no command has {option}"
 
 
 @each_page
@@ -163,6 +191,7 @@ def test_commands_and_options_exist(page):
         ("python -m mjxhand.atlas show derived --figures x.png", "unknown option"),
         ("python -m mjxhand.movie RUN", "no module mjxhand.movie"),
         ("python -m mjxhand.pretrained RUN", "a run and a folder"),
+        ("python -m mjxhand.analyse.speed --stepz 3", "has no --stepz"),
         ("python benchmarks/run.py --jsno x", "has no --jsno"),
         ("python benchmarks/walk.py", "No such file"),
         ("--ppo.gama 0.9", "no command has --ppo.gama"),

@@ -76,7 +76,7 @@ def test_reference_names_each_module_once():
     """And has a place for those that no page names yet; mkdocs refuses unknown ones."""
     text = "".join(p.read_text() for p in (ROOT / "docs" / "reference").glob("*.md"))
     named = re.findall(r"^::: (\S+)$", text, re.M)
-    assert len(named) == len(set(named)) > 50
+    assert len(named) == len(set(named)) > 30
     assert text.count("<!-- others -->") == 1
 
 
