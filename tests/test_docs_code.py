@@ -1,0 +1,177 @@
+"""The snippets, the brain and the job script on the pages work; the reference is whole."""
+
+import ast
+import importlib
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+from pages import PAGES, ROOT, blocks, text_of
+
+from mjxhand import atlas
+from mjxhand.wiring import STREAMS
+from mjxhand.wiring import check as check_wiring
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_snippets_name_what_exists(page):
+    for code in blocks(page, "python"):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    assert importlib.util.find_spec(alias.name), alias.name
+            elif isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(node.module or "")
+                for alias in node.names:
+                    found = hasattr(module, alias.name) or importlib.util.find_spec(
+                        f"{node.module}.{alias.name}"
+                    )
+                    assert found, f"{node.module} has no {alias.name}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README",
+        "docs/quickstart",
+        "docs/howto/own-task",
+        "docs/howto/watch",
+        "docs/howto/other-learners",
+    ],
+)
+def test_snippets_run(name, tmp_path, monkeypatch, capsys):
+    """A page's snippets, one after another, in a new folder that holds the page's files."""
+    if name == "docs/howto/watch" and os.environ.get("MUJOCO_GL") == "disable":
+        pytest.skip("no off-screen library to draw with")
+    page = ROOT / f"{name}.md"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names: dict = {}
+    for title, code in re.findall(
+        r"^```python(?: title=\"(\S+)\")?\n(.*?)^```", text_of(page), re.M | re.S
+    ):
+        if title:
+            (tmp_path / title).write_text(code)
+        exec(compile(code, str(page), "exec"), names)
+    if name == "docs/howto/own-task":
+        said = re.findall(r"(.*): (\S+) goals", capsys.readouterr().out)
+        goals = {what: float(number) for what, number in said}
+        assert goals["hold still"] < 0.1 < goals["at random"]
+
+
+def test_the_brain_on_the_page_works():
+    page = text_of(ROOT / "docs" / "howto" / "own-brain.md")
+    (table,) = re.findall(r'^```text title="brain.tsv"\n(.*?)^```', page, re.M | re.S)
+    brain = atlas.parse(table)
+    check_wiring(brain, STREAMS)
+    assert [area.name for area in brain.areas] == ["SSC", "PPC", "PMC", "M1"]
+
+
+def test_reference_names_each_module_once():
+    """And has a place for those that no page names yet; mkdocs refuses unknown ones."""
+    text = "".join(p.read_text() for p in (ROOT / "docs" / "reference").glob("*.md"))
+    named = re.findall(r"^::: (\S+)$", text, re.M)
+    assert len(named) == len(set(named)) > 30
+    assert text.count("<!-- others -->") == 1
+
+
+# The job script of the cluster's page, with a trainer and a scheduler that only say what
+# they were asked.
+TRAINER = """#!/bin/bash
+echo "$@" >> asked
+case "$MODE" in
+    done) exit 0 ;;
+    fails) exit 2 ;;
+    evaluates) echo ready >> asked; exec sleep 60 ;;
+esac
+save() {
+    sleep 0.3
+    mkdir -p runs/fpn-seed3/checkpoints/00000050
+    touch runs/fpn-seed3/checkpoints/00000050/manifest.json
+    echo saved >> asked
+    exit 0
+}
+trap save TERM
+echo ready >> asked
+while :; do sleep 0.05; done
+"""
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Runs the job script to its end, after a signal if one is given; what was asked."""
+    (script,) = blocks(ROOT / "docs" / "howto" / "cluster.md", "bash")
+    (tmp_path / "train.sbatch").write_text(script)
+    for path, text in {
+        ".venv/bin/python": TRAINER,
+        "bin/scontrol": '#!/bin/bash\necho "scontrol $@" >> asked\n',
+    }.items():
+        program = tmp_path / path
+        program.parent.mkdir(parents=True)
+        program.write_text(text)
+        program.chmod(0o755)
+
+    def run(mode: str, number: int = 0) -> tuple[int, list[str]]:
+        asked = tmp_path / "asked"
+        asked.unlink(missing_ok=True)
+        environment = os.environ | {
+            "MODE": mode,
+            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "SLURM_ARRAY_TASK_ID": "3",
+            "SLURM_JOB_ID": "77",
+        }
+        process = subprocess.Popen(
+            ["bash", "train.sbatch"], cwd=tmp_path, env=environment
+        )
+        while number and "ready" not in (asked.read_text() if asked.exists() else ""):
+            assert process.poll() is None
+            time.sleep(0.05)
+        if number:
+            process.send_signal(number)
+        code = process.wait(timeout=60)
+        lines = asked.read_text().splitlines()
+        return code, [line for line in lines if line != "ready"]
+
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_the_job_queues_itself_again_and_resumes(job, number):
+    begin = "-m mjxhand.train fpn --out runs/fpn-seed3 --seed 3"
+    resume = "-m mjxhand.train --resume runs/fpn-seed3"
+    assert job("trains", number) == (0, [begin, "saved", "scontrol requeue 77"])
+    assert job("trains", number) == (0, [resume, "saved", "scontrol requeue 77"])
+    assert job("done") == (0, [resume])
+
+
+def test_the_job_that_was_evaluating_is_queued_again(job):
+    code, asked = job("evaluates", signal.SIGUSR1)
+    assert code == 143
+    assert asked[1:] == ["scontrol requeue 77"]
+
+
+def test_the_job_that_fails_is_not_queued_again(job):
+    code, asked = job("fails")
+    assert code == 2
+    assert len(asked) == 1
+
+
+def test_the_job_moves_aside_what_saved_nothing(job, tmp_path):
+    left = tmp_path / "runs" / "fpn-seed3" / "checkpoints" / ".writing"
+    left.mkdir(parents=True)
+    (left / "manifest.json").touch()
+    code, asked = job("done")
+    assert (code, asked) == (0, ["-m mjxhand.train fpn --out runs/fpn-seed3 --seed 3"])
+    (aside,) = (tmp_path / "runs").iterdir()
+    assert aside.name.startswith("fpn-seed3.nothing-saved-")
+
+
+def test_the_notebook_has_the_same_job():
+    (script,) = blocks(ROOT / "docs" / "howto" / "cluster.md", "bash")
+    (shown,) = blocks(ROOT / "notebooks" / "06_from_one_gpu_to_a_cluster.ipynb", "bash")
+    assert shown == script
