@@ -18,6 +18,7 @@ LEAST = 0.01
 NEAR, FAR = "0.08 s", "4 s"
 """Leads of the showcase's comparison."""
 YES, PARTLY, NO, UNKNOWN = "agrees", "partly", "does not agree", "cannot be said"
+REWARD = f"{EXECUTOR} and {PLANNER} encode reward"
 WIRING = "the untrained network does so too"
 
 
@@ -51,7 +52,7 @@ def table(
     """
     if not {PLANNER, EXECUTOR} <= set(decoding["area"]):
         missing = f"{UNKNOWN}: this network has no {PLANNER} and {EXECUTOR}"
-        texts = ("reward", "planning", "execution")
+        texts = (REWARD, f"{PLANNER} plans", f"{EXECUTOR} executes")
         claims = [Claim(text, "", "", "", "", missing) for text in texts]
     else:
         claims = [
@@ -65,9 +66,9 @@ def table(
 
 
 def _number(row) -> str:
-    return (
-        "–" if row is None else f"{row['r2']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-    )
+    if row is None:
+        return "–"
+    return f"{row['r2']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
 def _reward(decoding: pd.DataFrame, window: str, target: str, measure: str) -> Claim:
@@ -99,7 +100,7 @@ def _reward(decoding: pd.DataFrame, window: str, target: str, measure: str) -> C
     elif any(above):
         verdict = f"{PARTLY}: {PLANNER if above[0] else EXECUTOR} only"
     return Claim(
-        f"{EXECUTOR} and {PLANNER} encode reward",
+        REWARD,
         "PMC 0.67, M1 0.25, all others at most 0.08",
         f"{measure}, above chance, the untrained network and all other areas",
         "; ".join(trained),

@@ -115,6 +115,8 @@ def future(tables: Tables, folder: Path) -> None:
                 chance.index, chance, color=style.INK, lw=0.6, label="chance, 95 %"
             )
             axis.set(title=target, xscale="log", xlabel="lead (s)")
+            # What is far worse than the mean would hide what is better.
+            axis.set_ylim(bottom=max(axis.get_ylim()[0], -0.3))
             ticks = (0.8, 1.6) if target == "success soon" else (0.08, 0.4, 1.6, 4)
             axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
             axis.minorticks_off()

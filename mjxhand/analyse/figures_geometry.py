@@ -76,9 +76,7 @@ def selectivity(tables: Tables, folder: Path) -> None:
             (axes[0][2], "index", "senses per unit"),
             (axes[0][3], "nonlinear", "nonlinear mixing"),
         ):
-            for policy, hue in zip(
-                POLICIES, (style.TRAINED, style.CONTROL), strict=True
-            ):
+            for policy, hue in zip(POLICIES, (style.INK, style.CONTROL), strict=True):
                 rows = table[table["policy"] == policy].set_index("area").reindex(names)
                 axis.plot(rows[value], names, "o-", color=hue, label=policy)
             axis.set_title(title)
@@ -87,6 +85,6 @@ def selectivity(tables: Tables, folder: Path) -> None:
         axes[0][3].set_xlabel("R² that products add")
         for axis in axes[0][1:]:
             axis.tick_params(labelleft=False)
-        axes[0][2].legend(loc="upper right")
-        handles, labels = axes[0][0].get_legend_handles_labels()
-        axes[0][0].figure.legend(handles, labels, loc="outside lower center", ncol=4)
+        # Left two panels: senses; right two: networks.
+        lines = [*axes[0][0].get_lines(), *axes[0][2].get_lines()]
+        axes[0][0].figure.legend(handles=lines, loc="outside lower center", ncol=7)

@@ -53,7 +53,7 @@ def lesions(tables: Tables, folder: Path) -> None:
                 axis.axvspan(
                     scale * max(whole[value] - whole[ci], 0),
                     scale * (whole[value] + whole[ci]),
-                    color=style.INK, alpha=0.1, lw=0,
+                    color=style.INK, alpha=0.1, lw=0, zorder=0,
                 )  # fmt: skip
             axis.axvline(scale * whole[value], color=style.INK, lw=0.9, ls="--")
             axis.set_xlabel(label)

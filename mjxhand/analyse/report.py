@@ -51,7 +51,7 @@ def _head(summary: dict, there: list[str], missing: list[str]) -> str:
         f"network {network['name']} at {network['units_scale']:g} of its size, "
         f"update {summary['update']}",
         f"{summary['samples']:,} control steps of {1000 * summary['step_seconds']:.0f} ms, "
-        f"{summary['episodes']:,} episodes, {summary['goals']:,} goals reached, "
+        f"{summary['episodes']:,} episodes, {summary.get('goals', 0):,} goals reached, "
         f"{summary['impl']} physics",
         f"{summary['groups']} groups of episodes, {summary['permutations']} permutations",
     ]
@@ -101,7 +101,14 @@ def _claims(claims: pd.DataFrame) -> str:
         for _, row in claims.iterrows()
     )
     titles = "".join(f"<th>{h}" for h in head)
-    return f"<h2>The showcase's claims</h2><table><tr>{titles}</tr>{rows}</table>"
+    return (
+        "<h2>The showcase's claims</h2><p class=note>What the Human Brain Project's showcase "
+        "(deliverable D3.14) said of its network of the same areas, and what is found here. "
+        "“Agrees”: the 95 % interval of the trained network says so, and that of the "
+        "untrained network, shown the same senses, does not. R² and differences of R², with "
+        "95 % intervals.</p>"
+        f"<table><tr>{titles}</tr>{rows}</table>"
+    )
 
 
 def _cell(value) -> str:
@@ -113,6 +120,8 @@ def _showcase(table: pd.DataFrame) -> str:
     rows = []
     for source in dict.fromkeys(table["source"]):
         own = table[table["source"] == source].set_index("quantity")
+        if own["trained"].isna().all():  # an area that this network lacks
+            continue
         cells = [
             " / ".join(
                 _short(own.loc[q, c]) for c in ("showcase", "trained", "untrained")
@@ -130,11 +139,11 @@ def _showcase(table: pd.DataFrame) -> str:
 
 
 def _short(value) -> str:
-    return (
-        "–"
-        if pd.isna(value)
-        else f"{value:.2f}".replace("-", "−").replace("0.", ".", 1)
-    )
+    if pd.isna(value):
+        return "–"
+    # Adding 0 after rounding turns −0.00 into 0.00.
+    text = f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")
+    return text if text.endswith("1.00") else text.replace("0.", ".", 1)
 
 
 def _section(section: Section, folder: Path) -> str:
@@ -149,7 +158,10 @@ def _section(section: Section, folder: Path) -> str:
 
 def _tables(tables: Tables) -> str:
     """Small tables in full; the others by name."""
-    parts = ["<h2>Tables</h2><p class=note>All of them are in tables/ as CSV.</p>"]
+    parts = [
+        "<h2>Tables</h2><p class=note>All of them are in tables/, as CSV and, where a "
+        "library for it is installed, as Parquet.</p>"
+    ]
     for name, table in tables.items():
         if len(table) > 80 or name in ("claims", "showcase"):
             continue

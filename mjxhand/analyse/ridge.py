@@ -17,8 +17,9 @@ from scipy import stats
 from mjxhand.analyse.moments import Moments
 from mjxhand.config import ConfigError
 
-PENALTIES = tuple(10.0 ** np.arange(-6, 2))
-"""Ridge penalties tried, in units of a standardised predictor's variance."""
+PENALTIES = tuple(10.0 ** np.arange(-5, 4))
+"""Ridge penalties tried, in units of a standardised predictor's variance; under the largest
+nothing but the mean is left, so that noise scores 0 and not less."""
 # A predictor whose variance is below this part of the largest carries rounding only.
 _DEAD = 1e-9
 

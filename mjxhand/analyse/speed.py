@@ -9,6 +9,7 @@ import json
 import resource
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def make(folder: Path, options: SpeedOptions) -> tuple[Recording, Policy]:
     wide = {SENSE + n: u for n, u in env.observation_sizes.items()}
     wide |= {"action": 20, "command": 20, "cube_pos": 3, "cube_quat": 4, "goal": 4}
     wide |= {"cube_linear_velocity": 3, "cube_angular_velocity": 3, "fingertips": 15}
+    wide["remaining"] = 3
     rng = np.random.default_rng(0)
     n, t = settings.envs, settings.length
     shape = (n, t)
@@ -100,11 +102,12 @@ def make(folder: Path, options: SpeedOptions) -> tuple[Recording, Policy]:
 
 
 def measure(options: SpeedOptions) -> dict:
-    """Seconds by stage, their sum, peak memory (GiB), and what was analysed."""
+    """Seconds by stage, their sum, of all cores, peak memory (GiB), what was analysed."""
     display = Display()
     with tempfile.TemporaryDirectory() as temporary:
         made, policy = make(Path(options.folder or temporary), options)
         depth = run.depths(made, policy)
+        began = time.process_time()
         for prefix in (AREA, CONTROL) if options.control else (AREA,):
             who = run.POLICY[prefix]
             with display.stage(f"sums, {who}", len(made)) as show:
@@ -121,12 +124,15 @@ def measure(options: SpeedOptions) -> dict:
             del gathered
             with display.stage(f"time scales, {who}", len(made)) as show:
                 run.of_sequences(made, prefix, depth, show)
+        spent = time.process_time() - began
     return {
         "samples": made.samples,
         "units": sum(u for n, u in made.sizes.items() if n.startswith(AREA)),
         "control": options.control,
         "seconds": {k: round(v, 1) for k, v in display.seconds.items()},
         "total_seconds": round(sum(display.seconds.values()), 1),
+        # Of all threads: what other programs on the machine do not change much.
+        "cpu_seconds": round(spent, 1),
         "peak_gib": round(
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2
         ),

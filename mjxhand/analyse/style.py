@@ -96,7 +96,7 @@ def heatmap(
     axis.set_yticks(range(len(rows)), rows)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
-    small = 6.5 if len(columns) <= 12 else 5.5
+    small = 6.5 if len(columns) <= 12 else 5.0 if len(rows) > 12 else 6.0
     for i in range(len(rows)):
         for j in range(len(columns)):
             value = values[i][j]
