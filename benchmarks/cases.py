@@ -67,18 +67,14 @@ def _accelerator() -> Iterator[Case]:
             makers = {
                 "physics": partial(programs.physics_program, impl, n, UNROLL),
                 "env": partial(programs.env_program, impl, n, UNROLL),
-                "policy/fpn": partial(
-                    programs.policy_program, "fpn", impl, n, UNROLL
-                ),
+                "policy/fpn": partial(programs.policy_program, "fpn", impl, n, UNROLL),
                 "update/fpn": partial(programs.update_program, "fpn", impl, n),
                 "update/baseline": partial(
                     programs.update_program, "baseline", impl, n
                 ),
             }
             for kind, make in makers.items():
-                yield _case(
-                    kind, (impl, n), make, "accelerator", impl=impl, num_envs=n
-                )
+                yield _case(kind, (impl, n), make, "accelerator", impl=impl, num_envs=n)
 
 
 CASES: tuple[Case, ...] = (*_cpu(), *_accelerator())

@@ -21,7 +21,14 @@ import environment
 def wait(preset: str, options: list[str], cache: Path, out: Path) -> dict:
     """Seconds until the first update is written, and those that the update itself took."""
     command = [sys.executable, "-m", "mjxhand.train", preset, "--out", str(out)]
-    command += ["--total-steps", "1", "--evaluate-episodes", "0", "--no-film", "--quiet"]
+    command += [
+        "--total-steps",
+        "1",
+        "--evaluate-episodes",
+        "0",
+        "--no-film",
+        "--quiet",
+    ]
     begin = time.perf_counter()
     process = subprocess.Popen(
         [*command, *options], env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}

@@ -43,7 +43,9 @@ def measure() -> dict:
     data = mujoco.MjData(model)
     low, high = made.ctrl_range.T
     rng = np.random.default_rng(0)
-    timers = [getattr(mujoco.mjtTimer, f"mjTIMER_{n}") for n in (*STAGES.values(), "STEP")]
+    timers = [
+        getattr(mujoco.mjtTimer, f"mjTIMER_{n}") for n in (*STAGES.values(), "STEP")
+    ]
     counts, times = np.zeros(3), []
     for i in range(STATES):
         data.qpos, data.qvel = states.qpos[i], states.qvel[i]

@@ -149,7 +149,9 @@ def tables() -> str:
         lines = KINDS[kind](report)
         if "note" in report:  # written by hand: what the machine did besides
             lines += ["", report["note"]]
-        blocks.append("\n".join([f"### {title}", "", f"`{report['command']}`", "", *lines]))
+        blocks.append(
+            "\n".join([f"### {title}", "", f"`{report['command']}`", "", *lines])
+        )
     return "\n\n".join(blocks)
 
 

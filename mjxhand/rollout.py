@@ -11,7 +11,6 @@ from mjxhand.config import PPOConfig
 from mjxhand.env import EnvParams
 from mjxhand.types import Actors, Environment, Learner, Rollout
 
-
 SMALLEST_BLOCK = 32
 """Environments whose last value is computed at once, where there are so many."""
 LARGEST_COUNT = 16
@@ -117,9 +116,7 @@ def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
     return actors, record
 
 
-def _values(
-    agent: Agent, learner: Learner, carry, obs, wanted: jax.Array
-) -> jax.Array:
+def _values(agent: Agent, learner: Learner, carry, obs, wanted: jax.Array) -> jax.Array:
     """V of the environments `wanted` [N] before any reset, 0 of the others: [N].
 
     A time limit bootstraps from it. Few episodes end at once, so the network runs over

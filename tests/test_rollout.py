@@ -35,9 +35,7 @@ def both(env, cfg):
     key = jax.random.PRNGKey(3)
     actors = init_actors(env, agent, cfg.ppo.num_envs, key, probe_envs.PARAMS)
     run = jax.jit(
-        lambda actors: rollout(
-            env, agent, cfg.ppo, learner, actors, probe_envs.PARAMS
-        )
+        lambda actors: rollout(env, agent, cfg.ppo, learner, actors, probe_envs.PARAMS)
     )
     for _ in range(2):
         start = actors
