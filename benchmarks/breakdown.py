@@ -69,10 +69,10 @@ def category(origin: hlo.Origin | None) -> str:
     return "other"
 
 
-def self_times(data: ProfileData) -> collections.Counter:
+def self_times(data: ProfileData) -> dict[str, float]:
     """Seconds that each HLO operation itself took, all threads or streams together."""
     device = [p for p in data.planes if p.name.startswith("/device:")]
-    seconds: collections.Counter = collections.Counter()
+    seconds: dict[str, float] = collections.defaultdict(float)
     for plane in device or data.planes:
         for line in plane.lines:
             wanted = line.name.startswith("Stream" if device else "tf_XLA")
@@ -81,7 +81,7 @@ def self_times(data: ProfileData) -> collections.Counter:
     return seconds
 
 
-def _add_line(events, seconds: collections.Counter) -> None:
+def _add_line(events, seconds: dict[str, float]) -> None:
     rows = sorted(
         (e.start_ns, -e.duration_ns, dict(e.stats).get("hlo_op") or e.name)
         for e in events
@@ -138,15 +138,14 @@ def trace(preset: str, impl: str, num_envs: int | None) -> dict:
         (file,) = Path(folder).rglob("*.xplane.pb")
         seconds = self_times(ProfileData.from_file(str(file)))
     where = hlo.origins(compiled.as_text())
-    rows: collections.Counter = collections.Counter()
+    rows: collections.defaultdict[str, float] = collections.defaultdict(float)
     for name, own in seconds.items():
         rows[category(where.get(name))] += own
     cores = 1
     if jax.default_backend() == "cpu":
         cores = len(os.sched_getaffinity(0))
         rows["C MuJoCo"] = clock.cpu
-    if not rows["C MuJoCo"]:
-        del rows["C MuJoCo"]
+    rows = {name: seconds for name, seconds in rows.items() if seconds}
     rows["idle"] = max(0.0, cores * wall - sum(rows.values()))
     return {
         "preset": preset,
@@ -156,7 +155,7 @@ def trace(preset: str, impl: str, num_envs: int | None) -> dict:
         "wall_seconds": wall,
         "cpu_seconds": cpu,
         "physics_wall_seconds": clock.wall,
-        "rows": dict(rows.most_common()),
+        "rows": dict(sorted(rows.items(), key=lambda row: -row[1])),
     }
 
 

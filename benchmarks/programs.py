@@ -143,7 +143,7 @@ def policy_program(
     )
 
 
-def update_program(preset: str, impl: str, num_envs: int) -> Program:
+def update_program(preset: str, impl: str, num_envs: int | None) -> Program:
     """One whole update over all devices, as `mjxhand.train` runs it."""
     config = config_of(preset, impl, num_envs)
     env = Env(config)

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import jax
-import mjxhand
 import programs
+from rival_physics import Pair, timed
+
+import mjxhand
 from mjxhand import agent as agent_module
 from mjxhand import brax_env, presets, sharding
 from mjxhand.env import Env
-from rival_physics import Pair, timed
 
 ENVS, UNROLL, MINIBATCHES, EPOCHS = 256, 16, 4, 2
 UNITS_SCALE = 0.38
@@ -79,6 +80,6 @@ def _theirs(impl: str) -> float:
         run_evals=False,
         max_devices_per_host=1,
         network_factory=brax_env.ppo_networks,
-        progress_fn=lambda _, m: seen.append(m["training/sps"]) if m else None,
+        progress_fn=lambda _, m: seen.append(float(m["training/sps"])) if m else None,
     )
     return statistics.median(seen[1:])

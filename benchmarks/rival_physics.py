@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 from mujoco import rollout
+from programs import SCENE, physics_program
 
 from mjxhand import physics, scene
 from mjxhand.config import PhysicsConfig
 from mjxhand.native import ThreadedStepper, usable_cores
-from programs import SCENE, physics_program
 
 Pair = tuple[Callable[[], float], Callable[[], float]]
 ENVS, CONTROL_STEPS = 512, 8

@@ -17,8 +17,8 @@ def _worker(core: int, start, results) -> None:
     os.sched_setaffinity(0, {core})
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
     import jax
-
     import programs
+
     from mjxhand import agent as agent_module
     from mjxhand import sharding
     from mjxhand.env import Env
@@ -46,7 +46,6 @@ def _worker(core: int, start, results) -> None:
 def make() -> tuple[Callable[[], float], Callable[[], float]]:
     """One program with many environments, and a waiting process per core."""
     import jax
-
     import programs
     from rival_physics import timed
 

@@ -175,10 +175,10 @@ def parse_cluster(argv: Sequence[str]) -> distributed.Cluster | None:
         ConfigError: one line: what was wrong, what to do.
     """
     args, _ = split([_unalias(argument) for argument in argv], option_types(_Train))
-    names = ("--coordinator", "--num-processes", "--process-id")
-    values = [value_of(name, args) for name in names]
-    coordinator, *counts = (None if value == "None" else value for value in values)
-    return distributed.find(coordinator, *(c and int(c) for c in counts))
+    given = {name: value_of(name, args) for name in distributed.OPTIONS}
+    coordinator, *numbers = (None if v == "None" else v for v in given.values())
+    count, index = (None if n is None else int(n) for n in numbers)
+    return distributed.find(coordinator, count, index)
 
 
 def _unalias(argument: str) -> str:

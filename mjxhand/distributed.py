@@ -24,7 +24,7 @@ CONNECT_SECONDS = 300
 LOST = 3
 """Exit code of a process whose run has lost another one."""
 
-_OPTIONS = ("--coordinator", "--num-processes", "--process-id")
+OPTIONS = ("--coordinator", "--num-processes", "--process-id")
 _SLURM = (
     "SLURM_JOB_ID",
     "SLURM_PROCID",
@@ -61,9 +61,9 @@ def find(
     if given == (None, None, None):
         return _slurm(environ)
     if coordinator is None or num_processes is None or process_id is None:
-        missing = [o for o, v in zip(_OPTIONS, given, strict=True) if v is None]
+        missing = [o for o, v in zip(OPTIONS, given, strict=True) if v is None]
         raise ConfigError(
-            f"{' and '.join(missing)} missing: give {', '.join(_OPTIONS)} together, or none"
+            f"{' and '.join(missing)} missing: give {', '.join(OPTIONS)} together, or none"
         )
     host, colon, port = coordinator.rpartition(":")
     if not (host and colon and port.isdecimal()):

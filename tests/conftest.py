@@ -1,10 +1,10 @@
-"""Shared by all tests: four CPU devices, a compilation cache, a tiny configuration."""
+"""Shared by all tests: eight CPU devices, a compilation cache, a tiny configuration."""
 
 import os
 import tempfile
 from pathlib import Path
 
-# Before JAX starts: sharding is tested on four devices wherever the tests run.
+# Before JAX starts: sharding is tested on eight devices wherever the tests run.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "mjxhand-jax-cache")
 )
@@ -16,7 +16,7 @@ import pytest
 from mjxhand.config import Config
 from mjxhand.presets import PRESETS
 
-jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_num_cpu_devices", 8)
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def test_native_shows_a_diverged_state(made, settled, tmp_path, monkeypatch):
 
 
 def test_native_runs_in_scan_and_shard_map(made, settled, native):
-    """512 copies × 32 steps on four devices at once, the load of a real rollout."""
+    """512 copies × 32 steps on all devices at once, the load of a real rollout."""
     states = physics.PhysicsState(
         **{k: jnp.tile(v, (2, 1)) for k, v in settled.items()}
     )
