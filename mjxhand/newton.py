@@ -199,11 +199,11 @@ class _Problem:
         low, high = jnp.zeros(()), jnp.full((), jnp.inf)
         for _ in range(steps):
             first, second = derivatives(alpha)
-            low = jnp.where(first < 0, alpha, low)
-            high = jnp.where(first < 0, high, alpha)
+            low = jax.lax.select(first < 0, alpha, low)
+            high = jax.lax.select(first < 0, high, alpha)
             following = alpha - first / jnp.maximum(second, 1e-30)
             inside = (following >= low) & (following <= high)
-            alpha = jnp.where(inside, following, 0.5 * (low + high))
+            alpha = jax.lax.select(inside, following, 0.5 * (low + high))
         return alpha
 
     def _split(self, push: Array) -> list[Array]:
