@@ -87,8 +87,9 @@ def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig):
         return tuple(x.astype(np.float32) for x in after)
 
     def in_place(args: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
-        for result, after in zip(results, stepper.step(*args), strict=True):
-            result[...] = after
+        with np.errstate(over="ignore"):  # a state that diverged: the environment tells
+            for result, after in zip(results, stepper.step(*args), strict=True):
+                result[...] = after
 
     # broadcast_all: under vmap the host sees the whole batch in one call.
     call = partial(jax.pure_callback, on_host, shapes, vmap_method="broadcast_all")
