@@ -86,8 +86,9 @@ def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, 
         return tuple(x.astype(np.float32) for x in after)
 
     def in_place(args: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
-        for result, after in zip(results, step_on_host(args), strict=True):
-            result[...] = after
+        with np.errstate(over="ignore"):  # a state that diverged: the environment tells
+            for result, after in zip(results, step_on_host(args), strict=True):
+                result[...] = after
 
     def step_on_host(args: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         now, varied, late = args[:4], args[4:][: len(parts)], args[4 + len(parts) :]

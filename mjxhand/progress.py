@@ -182,7 +182,7 @@ def smooth(lines: Sequence[Line]) -> dict[str, Any]:
 def troubles(line: Line) -> list[str]:
     """What went wrong in the updates that `line` sums, in words; nothing if nothing did."""
     told = [
-        f"{number:.0f} {word}{'s' * (number != 1)}"
+        f"{number:.0f} {word}{'s' * (number != 1)} in the last {WINDOW} updates"
         for name, word in TROUBLES.items()
         if (number := line.get(name) or 0.0)
     ]

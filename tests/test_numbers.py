@@ -138,6 +138,7 @@ def test_updates_in_a_row():
     ]
 
 
+@pytest.mark.slow
 def test_training_stops_with_advice_and_sound_weights(tmp_path):
     """Rewards of 1e38, whose squared error overflows, through the whole command."""
     smoke = PRESETS["smoke"]
