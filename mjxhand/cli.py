@@ -68,6 +68,12 @@ class EvaluateOptions:
     """Physics back end, whatever the policy was trained on; by default the run's own."""
     sequence: str | None = None
     """Order of the goals of chain and opposition; by default the run's own."""
+    threshold: float | None = None
+    """Distance that counts as reached, rad (m for fingertips); by default the run's own."""
+    goal_angle_max: float | None = None
+    """Farthest goal, rad; 3.1416: any orientation. By default the run's own."""
+    max_goals: int | None = None
+    """Goals after which an episode is complete; by default the run's own."""
     step: int | None = None
     """Update whose checkpoint to load; by default the newest whole one."""
 

@@ -4,11 +4,9 @@ Every environment plays one whole episode and every episode counts: none is cut 
 is left out for being long.
 """
 
-import dataclasses
 import json
 import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +15,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjxhand import agent as agent_module
-from mjxhand import cli, pretrained
+from mjxhand import cli
 from mjxhand.agent import Agent
-from mjxhand.checkpoint import Checkpoints
-from mjxhand.config import Config, ConfigError
 from mjxhand.env import Env, EnvParams, State
+from mjxhand.policy import Policy, load_policy, make_env, policy_of, untrained
 from mjxhand.rollout import where
-from mjxhand.sharding import Program, make_mesh
-from mjxhand.types import Learner
+
+__all__ = [
+    "Evaluator",
+    "Policy",
+    "load_policy",
+    "make_env",
+    "policy_of",
+    "sentence",
+    "untrained",
+]
 
 # The pool that evaluation resets from is made from its own seed, never a training one.
 POOL_SEED = 1_000_003
-
-
-@dataclass(frozen=True)
-class Policy:
-    """A network, its weights and the statistics that normalise what it sees."""
-
-    config: Config
-    agent: Agent
-    params: Any
-    stats: Any
-    update: int
 
 
 @chex.dataclass(frozen=True)
@@ -55,77 +48,6 @@ class Tally:
     timed_out: jax.Array
     complete: jax.Array
     invalid: jax.Array
-
-
-def load_policy(run: str | Path, step: int | None = None) -> Policy:
-    """Policy of a run folder's newest whole checkpoint (or of update `step`).
-
-    Args:
-        run: a run folder, a folder that `mjxhand.pretrained` wrote, or `pretrained:NAME`.
-
-    Raises:
-        ConfigError, CheckpointError: no run there, or nothing whole to load.
-    """
-    run = pretrained.folder(run)
-    config = cli.read_config(run)
-    program = _program(config)
-    target = jax.eval_shape(program.init_learner, config.seed)
-    if (run / pretrained.FILE).exists():
-        if step is not None:
-            raise ConfigError(
-                f"{run} holds one policy, no checkpoints: leave out --step"
-            )
-        params, stats, update = pretrained.read(
-            run / pretrained.FILE, target.params, target.obs_stats
-        )
-        params, stats = jax.tree.map(jnp.asarray, (params, stats))
-        return Policy(config, program.agent, params, stats, update)
-    target = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=program.replicated),
-        target,
-    )
-    _, learner = Checkpoints(run).restore_learner(target, step=step)
-    return policy_of(config, program.agent, learner)
-
-
-def policy_of(config: Config, agent: Agent, learner: Learner) -> Policy:
-    """The policy of a learner, wherever its arrays lie."""
-    # Copies: the next update may overwrite the learner's own buffers.
-    params, stats, update = jax.tree.map(
-        np.array, (learner.params, learner.obs_stats, learner.update)
-    )
-    # All policies alike in placement and type, or the evaluator compiles for each.
-    params, stats = jax.tree.map(jnp.asarray, (params, stats))
-    return Policy(config, agent, params, stats, int(update))
-
-
-def untrained(policy: Policy) -> Policy:
-    """The network with the weights that its training began with."""
-    program = _program(policy.config)
-    learner = program.init_learner(policy.config.seed)
-    return policy_of(policy.config, policy.agent, learner)
-
-
-def _program(config: Config) -> Program:
-    # Sizes come from the scene alone: the back end is not needed to load a network.
-    native = dataclasses.replace(config.physics, impl="native")
-    env = Env(dataclasses.replace(config, physics=native))
-    agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
-    return Program(config, env, agent, make_mesh(jax.devices()[:1]))
-
-
-def make_env(config: Config, **env_changes: Any) -> Env:
-    """The environment a run was trained on; `impl=` or any field of EnvConfig changes it.
-
-    None changes nothing.
-    """
-    env_changes = {k: v for k, v in env_changes.items() if v is not None}
-    impl = env_changes.pop("impl", None)
-    if impl is not None:
-        physics = dataclasses.replace(config.physics, impl=impl)
-        config = dataclasses.replace(config, physics=physics)
-    env = dataclasses.replace(config.env, **env_changes)
-    return Env(dataclasses.replace(config, env=env))
 
 
 class Evaluator:
@@ -320,6 +242,7 @@ def _summary(
         "deterministic": played.deterministic,
         "impl": env.physics.impl,
         "threshold": env.task.threshold,
+        "max_goals": env.task.num_goals,
         "unit": env.task.unit,
         "goal_angle_max": float(goal_angle_max),
     }
@@ -346,7 +269,14 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of `python -m mjxhand.evaluate`."""
     options = cli.parse_evaluate(sys.argv[1:] if argv is None else argv)
     policy = load_policy(options.dir, options.step)
-    env = make_env(policy.config, impl=options.impl, sequence=options.sequence)
+    env = make_env(
+        policy.config,
+        impl=options.impl,
+        sequence=options.sequence,
+        threshold=options.threshold,
+        goal_angle_max=options.goal_angle_max,
+        max_goals=options.max_goals,
+    )
     play = Evaluator(env, policy.agent, options.episodes, options.deterministic)
     result = play(policy, seed=options.seed)
     print(f"{result['task']}, {result['impl']} physics\n{sentence(result)}")

@@ -112,3 +112,24 @@ def test_the_laptop_policy_turns_the_cube():
     assert trained["goals"]["mean"] > 1.0
     assert trained["goals"]["mean"] > 4 * fresh["goals"]["mean"]
     assert trained["drop_rate"] < 0.25
+
+
+@pytest.mark.parametrize(
+    ("task", "field"), [("reorient", "threshold"), ("reach", "tip_threshold")]
+)
+def test_a_policy_is_judged_by_other_rules(task, field):
+    """Threshold, farthest goal and number of goals of the evaluation, not of the training."""
+    config = PRESETS["smoke" if task == "reorient" else task]
+    env = evaluate.make_env(config, threshold=0.01, max_goals=7, impl="native")
+    assert getattr(env.config.env, field) == env.task.threshold == 0.01
+    assert env.task.num_goals == 7
+    kept = evaluate.make_env(config, threshold=None, max_goals=None)
+    assert kept.config == config
+
+
+def test_rules_that_cannot_be_are_refused():
+    config = PRESETS["smoke"]
+    with pytest.raises(ConfigError, match=r"env\.threshold \(1\.5 rad\) is not below"):
+        evaluate.make_env(config, threshold=1.5)
+    with pytest.raises(ConfigError, match="env.max_goals"):
+        evaluate.make_env(config, max_goals=0)

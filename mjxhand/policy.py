@@ -1,0 +1,109 @@
+"""Policies: a network, its weights, and the environment that it was trained in."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mjxhand import agent as agent_module
+from mjxhand import presets, pretrained, runs, tasks
+from mjxhand.agent import Agent
+from mjxhand.checkpoint import Checkpoints
+from mjxhand.config import Config, ConfigError
+from mjxhand.env import Env
+from mjxhand.sharding import Program, make_mesh
+from mjxhand.types import Learner
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A network, its weights and the statistics that normalise what it sees."""
+
+    config: Config
+    agent: Agent
+    params: Any
+    stats: Any
+    update: int
+
+
+def load_policy(run: str | Path, step: int | None = None) -> Policy:
+    """Policy of a run folder's newest whole checkpoint (or of update `step`).
+
+    Args:
+        run: a run folder, a folder that `mjxhand.pretrained` wrote, or `pretrained:NAME`.
+
+    Raises:
+        ConfigError, CheckpointError: no run there, or nothing whole to load.
+    """
+    run = pretrained.folder(run)
+    config = runs.read_config(run)
+    program = _program(config)
+    target = jax.eval_shape(program.init_learner, config.seed)
+    if (run / pretrained.FILE).exists():
+        if step is not None:
+            raise ConfigError(
+                f"{run} holds one policy, no checkpoints: leave out --step"
+            )
+        params, stats, update = pretrained.read(
+            run / pretrained.FILE, target.params, target.obs_stats
+        )
+        params, stats = jax.tree.map(jnp.asarray, (params, stats))
+        return Policy(config, program.agent, params, stats, update)
+    target = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=program.replicated),
+        target,
+    )
+    _, learner = Checkpoints(run).restore_learner(target, step=step)
+    return policy_of(config, program.agent, learner)
+
+
+def policy_of(config: Config, agent: Agent, learner: Learner) -> Policy:
+    """The policy of a learner, wherever its arrays lie."""
+    # Copies: the next update may overwrite the learner's own buffers.
+    params, stats, update = jax.tree.map(
+        np.array, (learner.params, learner.obs_stats, learner.update)
+    )
+    # All policies alike in placement and type, or the evaluator compiles for each.
+    params, stats = jax.tree.map(jnp.asarray, (params, stats))
+    return Policy(config, agent, params, stats, int(update))
+
+
+def untrained(policy: Policy) -> Policy:
+    """The network with the weights that its training began with."""
+    program = _program(policy.config)
+    learner = program.init_learner(policy.config.seed)
+    return policy_of(policy.config, policy.agent, learner)
+
+
+def _program(config: Config) -> Program:
+    # Sizes come from the scene alone: the back end is not needed to load a network.
+    native = dataclasses.replace(config.physics, impl="native")
+    env = Env(dataclasses.replace(config, physics=native))
+    agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
+    return Program(config, env, agent, make_mesh(jax.devices()[:1]))
+
+
+def make_env(config: Config, **env_changes: Any) -> Env:
+    """The environment a run was trained on; `impl=` or any field of EnvConfig changes it.
+
+    None changes nothing; `threshold` is the task's own, rad or m.
+
+    Raises:
+        ConfigError: what cannot work; the message names the field.
+    """
+    env_changes = {k: v for k, v in env_changes.items() if v is not None}
+    impl = env_changes.pop("impl", None)
+    if impl is not None:
+        physics = dataclasses.replace(config.physics, impl=impl)
+        config = dataclasses.replace(config, physics=physics)
+    if "threshold" in env_changes and tasks.find(config.env.task).unit == "m":
+        env_changes["tip_threshold"] = env_changes.pop("threshold")
+    if env_changes:
+        env = dataclasses.replace(config.env, **env_changes)
+        config = dataclasses.replace(config, env=env)
+        presets.check(config, num_devices=1)
+    return Env(config)
