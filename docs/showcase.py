@@ -1,0 +1,147 @@
+"""The showcase's question, as one command: does the anatomical network chain more goals?
+
+    python docs/showcase.py                      # all of it, hours on one GPU
+    python docs/showcase.py --seconds 540        # a piece; the same command again goes on
+    python docs/showcase.py --draw               # figure and results of what is there
+
+Trains the presets `fpn` and `baseline` from the same seeds with the same budget, plays each
+on 1,024 fresh episodes with goals within 0.4 and 0.1 rad and without the limit of 50 goals, and
+draws the curves with the spread over seeds. Needs nothing but a run of `python -m mjxhand.train`
+per seed; a piece that is cut saves, and is resumed. Run it from the repository's root.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import curves
+import numpy as np
+
+BRAINS = ("fpn", "baseline")
+RULES = {
+    "0.4 rad": [],
+    "0.1 rad": ["--threshold", "0.1"],
+    "0.4 rad, no limit of goals": ["--max-goals", "500"],
+}
+NAMES = {"fpn": "frontoparietal network", "baseline": "dense and LSTM"}
+
+
+def command(name: str, *args: object) -> None:
+    """Run one of the package's commands; stop with its own message where it fails."""
+    words = [sys.executable, "-m", f"mjxhand.{name}", *map(str, args)]
+    print("+ python", *words[1:], flush=True)
+    done = subprocess.run(words, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def train(run: Path, brain: str, seed: int, seconds: float, extra: list[str]) -> bool:
+    """Train, or go on, for at most so long; whether the run is complete."""
+    until = [] if seconds == float("inf") else ["--until-seconds", round(seconds)]
+    if (run / "config.json").exists():
+        command("train", "--resume", run, "--quiet", *until)
+    else:
+        command("train", brain, "--seed", seed, "--out", run, "--quiet", *extra, *until)
+    return (run / "evaluation.json").exists()
+
+
+def evaluate(run: Path, episodes: int) -> None:
+    """Every rule of RULES on the same fresh episodes; kept in the run's folder."""
+    for name, rule in RULES.items():
+        path = run / f"evaluation {name}.json".replace(" ", "-")
+        if not path.exists():
+            command("evaluate", run, "--episodes", episodes, "--json", path, *rule)
+
+
+def results(run: Path) -> dict:
+    """What is worth keeping of a complete run."""
+    return {
+        "run": run.name,
+        "evaluation": {
+            name: json.loads(
+                (run / f"evaluation {name}.json".replace(" ", "-")).read_text()
+            )
+            for name in RULES
+        },
+        "curve": curves.curve(run),
+        "hours": sum(line["seconds"] for line in curves.metrics.read(run)) / 3600,
+        **curves.environment.describe(),
+    }
+
+
+def draw(runs: dict[str, list[dict]], path: Path) -> None:
+    """Goals per training episode: the mean over seeds, and their whole spread."""
+    plt = curves.plt
+    figure, axis = plt.subplots(figsize=(6, 3.6), constrained_layout=True)
+    for (brain, several), colour in zip(runs.items(), curves.COLOURS, strict=False):
+        lines = [
+            (
+                [point["env_steps"] for point in run["curve"]],
+                [point["goals_per_episode"] for point in run["curve"]],
+            )
+            for run in several
+        ]
+        lines = [line for line in lines if len(line[0]) > 1]
+        if not lines:
+            continue
+        first, last = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
+        steps = np.linspace(first, last, 200)
+        goals = np.array([np.interp(steps, x, y) for x, y in lines])
+        label = f"{NAMES[brain]} ({len(lines)} seed{'s' * (len(lines) > 1)})"
+        axis.plot(steps / 1e6, goals.mean(0), color=colour, label=label)
+        low, high = goals.min(0), goals.max(0)
+        axis.fill_between(steps / 1e6, low, high, color=colour, alpha=0.2, linewidth=0)
+    axis.set(
+        xlabel="control steps (millions)",
+        ylabel="goals per training episode",
+        ylim=(0, None),
+    )
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(frameon=False)
+    figure.savefig(path, dpi=160)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/showcase"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--episodes", type=int, default=1024)
+    parser.add_argument("--draw", action="store_true", help="train nothing")
+    parser.add_argument(
+        "options", nargs="*", help="for every training, after --: such as --total-steps"
+    )
+    args = parser.parse_args()
+    deadline = time.monotonic() + args.seconds
+    complete: dict[str, list[dict]] = {brain: [] for brain in BRAINS}
+    for seed in args.seeds:
+        for brain in BRAINS:
+            run = args.out / f"{brain}-seed{seed}"
+            if not (args.draw or (run / "evaluation.json").exists()):
+                left = deadline - time.monotonic()
+                if left < 1 or not train(run, brain, seed, left, args.options):
+                    print(f"{run} is not complete: the same command again goes on")
+                    return 0
+            if (run / "evaluation.json").exists():
+                evaluate(run, args.episodes)
+                complete[brain].append(results(run))
+    args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / "results.json"
+    path.write_text(json.dumps(complete, indent=1) + "\n")
+    draw(complete, args.out / "results.png")
+    for several in complete.values():
+        for result in several:
+            goals = {n: e["goals"]["mean"] for n, e in result["evaluation"].items()}
+            said = ", ".join(
+                f"{mean:.2f} within {name}" for name, mean in goals.items()
+            )
+            print(f"{result['run']:<20} {said}; {result['hours']:.2f} h")
+    print(f"{path}, {args.out / 'results.png'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
