@@ -22,6 +22,9 @@ FORMAT = 2
 """Version of run folders, in `config.json`; those without one are 1."""
 ADDED: dict[str, tuple[int, Any]] = {
     "ppo.max_skipped_updates": (2, 5),
+    "env.randomize": (2, "none"),
+    "curriculum.threshold_start": (2, None),
+    "curriculum.threshold_steps": (2, 10_000_000),
 }
 """Fields that older folders lack: the format that brought each, and the value that means what
 older versions did. Who adds a field to the configuration adds it here, and adds one to FORMAT

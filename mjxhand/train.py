@@ -242,9 +242,12 @@ def _loop(
 @cli.main_guard
 def main(argv: list[str] | None = None) -> int:
     """Command line of `python -m mjxhand.train`."""
-    config, options = cli.parse_config(sys.argv[1:] if argv is None else argv)
-    presets.check(config)
-    out = cli.prepare_out(options, config)
+    argv = sys.argv[1:] if argv is None else argv
+    distributed.start(cli.parse_cluster(argv))
+    config, options = cli.parse_config(argv)
+    presets.check(config, jax.device_count())
+    out = Path(options.out)
+    distributed.on_main(lambda: cli.prepare_out(options, config))
     run = train(
         config,
         out,
