@@ -86,6 +86,10 @@ def test_a_silent_sense_moves_nothing(smoke, name):
 
 def test_a_network_that_tells_nothing_loses_senses_only(smoke):
     policy = opaque(policy_of(smoke))
+    depth = anatomy.depths(policy.agent, ("eye", "hand"))
+    assert (depth["touch"], depth["eye"], depth["hand"]) == (0, 1, 2)
+    assert anatomy.described(policy.agent) == []
+    assert anatomy.recurrent(policy.agent) == ()
     assert {p.kind for p in lesion.possible(policy.agent)} == {"sense"}
     for part in (Lesion("area", "PMC"), Lesion("recurrence")):
         with pytest.raises(ConfigError, match="there are: none"):

@@ -205,8 +205,9 @@ def test_a_fresh_memory_forgets(recorded, world):
     assert (points["points"] == 1).all()
     assert (points["found"] == 1).all()
     assert (points["stable"] == 1).all()
-    # A forget bias of 1: a unit alone keeps σ(1) = 0.73 of itself per step, τ = 0.26 s.
-    assert points["slowest"].between(0.1, 1.0).all()
+    # A forget bias of 1: a unit alone keeps σ(1) = 0.73 of itself per step, τ = 0.26 s;
+    # coupled, the slowest mode outlasts it.
+    assert points["slowest"].between(0.26, 3.0).all()
     assert len(tables["spectrum"]) == 4 * 2 * 13
 
 

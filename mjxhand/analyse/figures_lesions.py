@@ -32,7 +32,7 @@ def lesions(tables: Tables, folder: Path) -> None:
     place = np.arange(len(shown)) + GAP * changes
     hues = [KINDS[k][1] for k in kinds]
     drops = ("drop_rate", "drop_ci95", 100.0, "episodes with a drop (%)")
-    if not table["drop_rate"].any():  # an empty hand, or one that holds on
+    if not table["drop_rate"].to_numpy().any():  # an empty hand, or one that holds on
         drops = ("time_out_rate", "time_out_ci95", 100.0, "episodes out of time (%)")
     columns = (
         ("goals", "ci95", 1.0, "goals per episode"),
@@ -62,7 +62,7 @@ def lesions(tables: Tables, folder: Path) -> None:
                 axis.text(
                     0.5, 0.5, "no goal reached", transform=axis.transAxes, ha="center"
                 )
-            top = axis.get_xlim()[1] if known and table[value].any() else 1.0
+            top = axis.get_xlim()[1] if known and table[value].to_numpy().any() else 1.0
             axis.set_xlim(0, min(top, 100.0) if scale == 100.0 else top)
         axes[0][0].set_yticks(place, shown["lesion"])
         axes[0][0].set_ylim(place[-1] + 0.6, -0.6)

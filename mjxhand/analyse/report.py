@@ -120,7 +120,7 @@ def _showcase(table: pd.DataFrame) -> str:
     rows = []
     for source in dict.fromkeys(table["source"]):
         own = table[table["source"] == source].set_index("quantity")
-        if own["trained"].isna().all():  # an area that this network lacks
+        if own["trained"].isna().to_numpy().all():  # an area that this network lacks
             continue
         cells = [
             " / ".join(

@@ -107,7 +107,7 @@ def of_recording(
         episode = recording.read(shard, ["episode"])["episode"]
         for name in names:
             sums[name].add(recording.read(shard, [name])[name], episode)
-        show(shard + 1)
+        show(len(recording) * (shard + 1) / shards)
     seconds = np.array(LAGS) * recording.step_seconds
     rows, curves = [], []
     for name in names:
