@@ -18,6 +18,12 @@ from mjxhand.storage import write_text_atomically
 T = TypeVar("T")
 CONFIG = "config.json"
 NETWORK = "network.tsv"
+ADDED: dict[str, Any] = {
+    "env.randomize": "none",
+    "curriculum.threshold_start": None,
+    "curriculum.threshold_steps": 10_000_000,
+}
+"""Fields that folders of older versions lack, and the value that means what those did."""
 
 # What may change when a run is resumed: nothing that its learner or actors depend on.
 RESUMABLE = (
@@ -46,7 +52,17 @@ def config_from_json(text: str, where: str = CONFIG) -> Config:
         data = json.loads(text)
     except ValueError as error:
         raise ConfigError(f"{where} is not JSON ({error})") from None
+    _fill(data)
     return _from_dict(Config, data, where, "")
+
+
+def _fill(data: Any) -> None:
+    """Give a configuration of an older version the fields that it lacks."""
+    for name, value in ADDED.items():
+        group, _, last = name.partition(".")
+        inner = data.get(group) if isinstance(data, dict) else None
+        if isinstance(inner, dict):
+            inner.setdefault(last, value)
 
 
 def _from_dict(cls: type[T], data: Any, where: str, prefix: str) -> T:
