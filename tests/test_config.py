@@ -96,6 +96,14 @@ def test_json_round_trip_is_exact(name):
     assert runs.config_from_json(runs.config_to_json(config)) == config
 
 
+def test_fields_that_older_runs_lack_mean_what_those_did(smoke):
+    data = json.loads(runs.config_to_json(smoke))
+    for name in runs.ADDED:
+        group, _, last = name.partition(".")
+        del data[group][last]
+    assert runs.config_from_json(json.dumps(data)) == smoke
+
+
 def test_json_with_a_typo_a_gap_or_a_wrong_type_is_refused(smoke):
     def load(edit):
         data = json.loads(runs.config_to_json(smoke))
