@@ -1,7 +1,8 @@
 """brax's PPO on `reorient` through our adapter, against ours with as large an MLP.
 
-Equal environments, unroll, epochs, minibatches; networks of about 320,000 parameters: brax's
-default (actor 4 x 32, critic 5 x 256, swish), and our `mlp` at 0.38 of its size.
+Equal environments, unroll, epochs, minibatches; networks of about 300,000 parameters: brax's
+default (actor 4 x 32, critic 5 x 256, swish; 318,000), and our `mlp` at 0.38 of its size
+(288,000).
 """
 
 import functools

@@ -35,12 +35,20 @@ def _worker(core: int, start, results) -> None:
     begin = jax.jit(lambda key, params: init_actors(env, agent, 1, key, params))
     step = jax.jit(lambda *args: rollout(env, agent, cfg, *args)[0])
     actors = step(learner, begin(jax.random.PRNGKey(core), params), params)
-    while start.recv():
+    while _asked(start):
         began = time.perf_counter()
         for _ in range(STEPS):
             actors = step(learner, actors, params)
         jax.block_until_ready(actors)
         results.send(time.perf_counter() - began)
+
+
+def _asked(start) -> bool:
+    """Waits for a turn; False once the other end is gone."""
+    try:
+        return start.recv()
+    except EOFError:
+        return False
 
 
 def make() -> tuple[Callable[[], float], Callable[[], float]]:
