@@ -392,7 +392,7 @@ def test_more_of_what_is_not_refused_can_be_traced(config):
 
 
 @pytest.mark.slow
-@settings(FAST, max_examples=5)
+@settings(FAST, max_examples=3)
 @given(configs(fewest=6, most=12, sound=True))
 def test_what_is_not_refused_trains(tmp_path_factory, config):
     run = tmp_path_factory.mktemp("run")
