@@ -18,7 +18,9 @@ from mjxhand import disturb, pools, tasks
 from mjxhand import scene as scene_module
 from mjxhand.body import Body, read
 from mjxhand.config import Config, ConfigError
+from mjxhand.eye import Eye
 from mjxhand.physics import PhysicsState, make_physics
+from mjxhand.streams import Size, shape
 from mjxhand.tasks.base import Goal
 
 
@@ -29,6 +31,7 @@ class EnvParams:
     pool: PhysicsState  # [P, ...] settled states that resets draw from
     goal_angle_max: jax.Array  # [] rad, the curriculum's farthest goal
     goals: Any = None  # what the task draws goals from, if it needs anything
+    frames: Any = None  # u8[P, H, W, C] what the eye sees of the pool, if there is one
 
 
 @chex.dataclass(frozen=True)
@@ -43,7 +46,7 @@ class State:
     episode_step: jax.Array  # [] int32
     goals: jax.Array  # [] int32, goals reached in this episode
     key: jax.Array  # [2] uint32
-    obs: dict[str, jax.Array]  # stream → [size]
+    obs: dict[str, jax.Array]  # stream → [size]; frames u8[H, W, C]
     reward: jax.Array  # []
     terminated: jax.Array  # [] bool: dropped, or a state that is no number
     truncated: jax.Array  # [] bool: out of time, or all goals reached
@@ -73,6 +76,8 @@ class Env:
                 "--physics.impl native or warp, or --scene.object capsule"
             )
         self.task = task(config, self.scene)
+        pixels = config.env.vision == "pixels"
+        self.eye = Eye.of(config, self.scene) if pixels else None
         self.goal_steps = max(
             1, round(config.env.goal_seconds / config.control_seconds)
         )
@@ -88,16 +93,17 @@ class Env:
         return self.scene.mj_model.nu
 
     @property
-    def observation_sizes(self) -> dict[str, int]:
-        """Length of every observation stream."""
+    def observation_sizes(self) -> dict[str, Size]:
+        """Length of every observation stream, or the shape of its frames."""
         hand = self.scene.hand_qpos
         touch = self.scene.sensors["touch"]
+        sizes = self.task.sizes
         return {
-            "vision": self.task.sizes["vision"],
+            "vision": self.eye.shape if self.eye else sizes["vision"],
             "proprioception": 2 * (hand.stop - hand.start),
             "touch": touch.stop - touch.start,
-            "goal": self.task.sizes["goal"],
-            "privileged": self.task.sizes["privileged"],
+            "goal": sizes["goal"],
+            "privileged": sizes["privileged"] + bool(self.eye) * sizes["vision"],
         }
 
     @property
@@ -120,6 +126,7 @@ class Env:
             pool=pool,
             goal_angle_max=np.float32(cfg.goal_angle_max),
             goals=self.task.make_goals(seed),
+            frames=self.eye.frames(np.asarray(pool.qpos)) if self.eye else None,
         )
 
     @functools.cached_property
@@ -133,6 +140,8 @@ class Env:
         key, key_pool, key_goal = jax.random.split(_raw(key), 3)
         index = jax.random.randint(key_pool, (), 0, params.pool.qpos.shape[0])
         physics = jax.tree.map(lambda x: jnp.asarray(x)[index], params.pool)
+        # Drawn when the pool was made: a reset of many would draw them all at every step.
+        frame = jnp.asarray(params.frames)[index] if self.eye else None
         body = read(self.scene, physics)
         goal = self.task.first_goal(key_goal, body, params)
         distance = self.task.distance(goal, body)
@@ -146,7 +155,7 @@ class Env:
             episode_step=zero,
             goals=zero,
             key=key,
-            obs=self.observe(body, goal, key),
+            obs=self.observe(body, goal, key, frame),
             reward=jnp.float32(0),
             terminated=jnp.bool_(False),
             truncated=jnp.bool_(False),
@@ -230,7 +239,9 @@ class Env:
             episode_step=episode_step,
             goals=goals,
             key=key,
-            obs=self.observe(body, goal, key),
+            obs=self.observe(
+                body, goal, key, self.eye(physics.qpos) if self.eye else None
+            ),
             reward=reward,
             terminated=terminated,
             truncated=truncated,
@@ -258,12 +269,20 @@ class Env:
             target = measured + cfg.relative_step * half * level
         return jnp.clip(target, low, high)
 
-    def observe(self, body: Body, goal: Goal, key: jax.Array) -> dict[str, jax.Array]:
+    def observe(
+        self,
+        body: Body,
+        goal: Goal,
+        key: jax.Array,
+        frame: jax.Array | None = None,
+    ) -> dict[str, jax.Array]:
         """The streams: vision, 48 proprioception, 92 touch, goal, and `privileged`, for the
         critic only; lengths in `observation_sizes`.
 
         Args:
             key: of the errors of vision, if there are any; not consumed.
+            frame: what the eye sees, u8[H, W, C]. It becomes `vision`; what that stream
+                would say without an eye goes to the end of `privileged`.
         """
         seen = disturb.perceive(jax.random.fold_in(key, 2), body, self.config.env)
         obs = {
@@ -271,8 +290,11 @@ class Env:
             "touch": body.touch,
             **self.task.observe(goal, body, seen),
         }
+        if frame is not None:
+            told = jnp.concatenate([obs["privileged"], obs["vision"]])
+            obs |= {"vision": frame, "privileged": told}
         sizes = {name: stream.shape for name, stream in obs.items()}
-        expected = {name: (size,) for name, size in self.observation_sizes.items()}
+        expected = {n: shape(size) for n, size in self.observation_sizes.items()}
         if sizes != expected:
             raise ConfigError(
                 f"task {self.config.env.task} observes {sizes}, its sizes say {expected}"

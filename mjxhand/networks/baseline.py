@@ -3,15 +3,16 @@
 `baseline` has the form of OpenAI's dexterity network (Andrychowicz et al. 2018,
 arXiv:1808.00177): the concatenated senses, Dense 1024 with ReLU, 512 recurrent units, logits;
 `lstm` leaves out the dense layer, `mlp` is Dense 1024, Dense 512. The critic has the same
-form, shares nothing, and also sees the privileged stream.
+form, shares nothing, and also sees the privileged stream. Where vision is frames, both read one
+visual stream (`networks.vision`).
 """
 
 import jax
 from flax import linen as nn
 
-from mjxhand.networks import dropout, layers, recurrent
+from mjxhand.networks import dropout, layers, recurrent, vision
 from mjxhand.networks.types import Carry, Output
-from mjxhand.wiring import PRIVILEGED
+from mjxhand.wiring import PRIVILEGED, Area
 
 # Units of the dense layers, and of the recurrent layer that follows (0: none).
 FORMS: dict[str, tuple[tuple[int, ...], int]] = {
@@ -58,6 +59,8 @@ class Baseline(nn.Module):
     dense_units: tuple[int, ...] = FORMS["baseline"][0]
     recurrent_units: int = FORMS["baseline"][1]
     stream_dropout: dropout.Rates = ()
+    visual: tuple[Area, ...] = ()
+    freeze_vision: bool = False
 
     def initial_carry(self, batch: int, key: jax.Array | None = None) -> Carry:
         """Zeros, {tower: {state: f32[batch, units]}}; `key` as for `fpn.FPN`."""
@@ -73,7 +76,15 @@ class Baseline(nn.Module):
         self, carry: Carry, obs: dict[str, jax.Array], reset: jax.Array
     ) -> tuple[Carry, Output]:
         """Run T steps of B environments; arguments and results as `fpn.FPN`."""
+        obs = vision.retina(obs)
         carry, obs = dropout.apply(carry, self.stream_dropout, obs, reset)
+        seen, pose = {}, None
+        if self.visual:
+            seen = vision.sweep(self.visual, obs[vision.STREAM])
+            if self.freeze_vision:
+                seen = jax.lax.stop_gradient(seen)
+            obs = obs | {vision.STREAM: seen[vision.TOP]}
+            pose = vision.pose_head()(seen[vision.TOP])
         # Sorted, so that a parameter's meaning cannot hang on a dict's order.
         senses = [obs[name] for name in sorted(obs) if name != PRIVILEGED]
         sizes = (self.dense_units, self.recurrent_units, self.cell)
@@ -85,4 +96,5 @@ class Baseline(nn.Module):
         )
         new_carry = {"policy": policy_carry, "critic": critic_carry}
         new_carry |= dropout.state_of(carry)
-        return new_carry, Output(logits=logits, value=value, areas=areas)
+        areas = seen | areas
+        return new_carry, Output(logits=logits, value=value, areas=areas, pose=pose)
