@@ -38,7 +38,7 @@ class Agent:
         blank = self.measured(streams.blank(self.observation_sizes))
         return strong(running_statistics.init_state(blank))
 
-    def measured(self, obs: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    def measured(self, obs: dict[str, jax.Array]) -> Any:
         """The streams of which statistics are kept: all but frames."""
         return {
             name: stream

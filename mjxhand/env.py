@@ -20,7 +20,7 @@ from mjxhand.body import Body, read
 from mjxhand.config import Config, ConfigError
 from mjxhand.eye import Eye
 from mjxhand.physics import PhysicsState, make_physics
-from mjxhand.streams import Size, shape
+from mjxhand.streams import Sizes, shape
 from mjxhand.tasks.base import Goal
 
 
@@ -93,7 +93,7 @@ class Env:
         return self.scene.mj_model.nu
 
     @property
-    def observation_sizes(self) -> dict[str, Size]:
+    def observation_sizes(self) -> Sizes:
         """Length of every observation stream, or the shape of its frames."""
         hand = self.scene.hand_qpos
         touch = self.scene.sensors["touch"]

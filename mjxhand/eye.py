@@ -160,6 +160,9 @@ def visible(scene: Scene) -> mujoco.MjModel:
 def _check_platform() -> None:
     try:
         import warp
+
+        # Not a line for every kernel that is loaded.
+        warp.config.log_level = warp.LOG_WARNING
     except ImportError as error:
         raise ConfigError(
             "env.vision is 'pixels', which needs Warp to draw: pip install "

@@ -156,8 +156,9 @@ class Learning:
 
 def pretrain(config: Config, options: PretrainOptions) -> dict[str, Any]:
     """Learn, print a line per round, and write the file; returns what it tells about itself."""
-    hands = Hands(config, config.seed)
-    test = Hands(config, TEST_SEED + config.seed).draw(options.test_frames)
+    hands = Hands(config, TEST_SEED + config.seed)
+    test = hands.draw(options.test_frames)
+    hands.restart(config.seed)
     share = min(ROUND, options.frames)
     rounds = -(-options.frames // share)
     steps = rounds * options.passes * (share // min(options.batch, share))

@@ -5,15 +5,15 @@ they are kept: 64 x 64 x 3 bytes instead of four times as many.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
 
 Size = int | tuple[int, int, int]
-Sizes = Mapping[str, Size]
+Sizes = dict[str, Any]
+"""Name: Size. Most environments have vectors only, and most readers count on numbers."""
 
 
 def is_frames(size: Size) -> TypeGuard[tuple[int, int, int]]:
