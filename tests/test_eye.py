@@ -15,8 +15,6 @@ from mjxhand import eye, look, physics, presets, render, scene, skin
 from mjxhand.config import Config, ConfigError, PhysicsConfig, SceneConfig
 from mjxhand.env import Env
 
-pytest.importorskip("warp")
-
 SIZE = 64
 
 
@@ -32,7 +30,13 @@ def held(made):
 
 
 @pytest.fixture(scope="module")
-def palm(made):
+def warp():
+    """Those that draw are skipped where Warp, an extra, is not installed."""
+    pytest.importorskip("warp")
+
+
+@pytest.fixture(scope="module")
+def palm(made, warp):
     return eye.Eye(made, ["palm"], SIZE)
 
 
@@ -132,7 +136,7 @@ def test_all_24_orientations_can_be_read_from_a_frame(made, held, palm):
     assert shuffled.score(x[~train], label[~train]) < 0.2
 
 
-def test_any_batch_draws_the_same(made, held):
+def test_any_batch_draws_the_same(made, held, warp):
     both = eye.Eye(made, ["top", "palm"], 24)
     frames = both.frames(held[:6])
     assert frames.shape == (6, 24, 24, 6)
@@ -152,7 +156,7 @@ def test_any_batch_draws_the_same(made, held):
     np.testing.assert_array_equal(scanned.reshape(frames.shape), frames)
 
 
-def test_environment_gives_the_frames_of_its_states(smoke):
+def test_environment_gives_the_frames_of_its_states(smoke, warp):
     env = dataclasses.replace(
         smoke.env, vision="pixels", frame_size=16, goal_encoding="absolute", pool_size=8
     )
@@ -233,7 +237,7 @@ def test_missing_warp_is_one_line(made, monkeypatch):
         (["palm", "palm"], "each only once"),
     ],
 )
-def test_cameras_that_are_not_there(made, cameras, message):
+def test_cameras_that_are_not_there(made, warp, cameras, message):
     with pytest.raises(ConfigError, match=message):
         eye.Eye(made, cameras, SIZE)
 

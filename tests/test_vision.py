@@ -361,7 +361,7 @@ def test_two_updates_from_pixels_leave_a_frozen_stream(stream, smoke):
         (["laptopp"], "unknown preset"),
         (["opposition", "--frames", "8"], "leaves the hand empty"),
         (["smoke", "--out", "nowhere/v.npz"], "a folder that is there"),
-        (["smoke", "--env.cameras", "thumb"], "names 'thumb'"),
+        (["smoke", "--env.frame-size", "4"], "at least 16"),
     ],
 )
 def test_pretraining_says_what_is_wrong(argv, message, capsys, tmp_path, monkeypatch):
