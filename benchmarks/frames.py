@@ -36,7 +36,7 @@ for batch in options.batch:
     length = max(1, 256 // batch)
 
     @jax.jit
-    def draw(qpos, length=length):
+    def draw(qpos, length=length, eye=eye):
         def step(total, _):
             # The frames are summed, so that none may be left out.
             return total + jnp.sum(jax.vmap(eye)(qpos), dtype=jnp.uint32), None

@@ -2,7 +2,7 @@
 
 Random actions move the hand and its cube through settled, held and falling states; the stream
 sees their frames and learns the pose that belongs to each. `--network.vision-stream FILE` then
-starts a policy's stream from the file.
+starts a policy's stream from the file, or goes on with it here.
 """
 
 import dataclasses
@@ -24,15 +24,22 @@ import tyro
 from mjxhand import cli, presets, vision_file
 from mjxhand.arguments import build, option_types, split
 from mjxhand.babble import Hands
-from mjxhand.config import Config, ConfigError
+from mjxhand.config import (
+    Config,
+    ConfigError,
+    EnvConfig,
+    NetworkConfig,
+    PhysicsConfig,
+    SceneConfig,
+)
 from mjxhand.networks import pose, vision
 from mjxhand.train import Stop
 
 PROG = "python -m mjxhand.pretrain"
 ROUND = 8192
 """Most frames that are drawn, then learned from, at a time."""
-TEST_SEED = 2_000_003
-"""Of the start states that the stream is tested on and never trained on."""
+TEST = 2_000_003
+"""In place of a round's number: start states to test on, never trained on."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +63,16 @@ class PretrainOptions:
 
 
 @dataclass(frozen=True)
-class _Config(Config):
-    """The hand, the cameras, the size of the network."""
-
-    preset: Annotated[str, tyro.conf.Suppress] = ""
-
-
-@dataclass(frozen=True)
 class _Command:
+    """What of a whole configuration matters to a stream."""
+
     options: Annotated[PretrainOptions, tyro.conf.arg(name="")]
-    config: Annotated[_Config, tyro.conf.arg(name="")]
+    scene: SceneConfig
+    physics: PhysicsConfig
+    env: EnvConfig
+    network: NetworkConfig
+    seed: int = 0
+    """Seed of everything random."""
 
 
 def parse(argv: Sequence[str]) -> tuple[Config, PretrainOptions]:
@@ -75,14 +82,15 @@ def parse(argv: Sequence[str]) -> tuple[Config, PretrainOptions]:
         ConfigError: one line: what was wrong, what to do.
     """
     names = option_types(_Command)
-    del names["--preset"]
     args, words = split(argv, names)
     if len(words) > 1:
         raise ConfigError(f"one preset at a time, not {' and '.join(words)}")
     name = words[0] if words else presets.default_preset()
     if name not in presets.PRESETS:
         raise ConfigError(f"unknown preset {name!r}: choose {cli.PRESET_NAMES}")
-    start = _Command(PretrainOptions(), _Config(**vars(presets.PRESETS[name])))
+    base = presets.PRESETS[name]
+    parts = ("scene", "physics", "env", "network", "seed")
+    start = _Command(PretrainOptions(), *(getattr(base, part) for part in parts))
     parsed = build(_Command, args, PROG, start)
     for option in ("frames", "passes", "batch", "learning_rate", "test_frames"):
         if not getattr(parsed.options, option) > 0:
@@ -90,11 +98,12 @@ def parse(argv: Sequence[str]) -> tuple[Config, PretrainOptions]:
                 f"--{option.replace('_', '-')} is {getattr(parsed.options, option)}: it "
                 "must be above 0"
             )
-    # Only its scene, its hand and its sizes matter here; goals do not.
-    env = dataclasses.replace(
-        parsed.config.env, vision="pixels", goal_encoding="absolute"
+    chosen = {part: getattr(parsed, part) for part in parts}
+    # Goals do not matter here, nor how they are told.
+    chosen["env"] = dataclasses.replace(
+        parsed.env, vision="pixels", goal_encoding="absolute"
     )
-    config = dataclasses.replace(Config(**vars(parsed.config)), env=env)
+    config = dataclasses.replace(base, **chosen)
     presets.check(config, num_devices=1)
     return config, parsed.options
 
@@ -112,6 +121,8 @@ class Learning:
         self.params = self.stream.init(
             jax.random.PRNGKey(config.seed), jnp.zeros((1, *frame), jnp.uint8)
         )
+        if config.network.vision_stream:
+            self.params = vision_file.put(self.params, config.network.vision_stream)
         self.opt_state = self.optimizer.init(self.params)
         self._epoch = jax.jit(self._steps, donate_argnums=(0, 1))
         self._read = jax.jit(self._code)
@@ -156,9 +167,8 @@ class Learning:
 
 def pretrain(config: Config, options: PretrainOptions) -> dict[str, Any]:
     """Learn, print a line per round, and write the file; returns what it tells about itself."""
-    hands = Hands(config, TEST_SEED + config.seed)
+    hands = Hands(config, _seed(config.seed, TEST))
     test = hands.draw(options.test_frames)
-    hands.restart(config.seed)
     share = min(ROUND, options.frames)
     rounds = -(-options.frames // share)
     steps = rounds * options.passes * (share // min(options.batch, share))
@@ -168,6 +178,8 @@ def pretrain(config: Config, options: PretrainOptions) -> dict[str, Any]:
     about, began = {}, time.monotonic()
     with Stop() as stop:
         for index in range(rounds):
+            # Every round has start states of its own.
+            hands.restart(_seed(config.seed, index))
             data, loss = hands.draw(share), float("nan")
             for number in range(options.passes):
                 each = jax.random.fold_in(key, index * options.passes + number)
@@ -180,6 +192,10 @@ def pretrain(config: Config, options: PretrainOptions) -> dict[str, Any]:
                 print("stopped; the file holds what was learned so far")
                 break
     return about
+
+
+def _seed(seed: int, index: int) -> int:
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
 def _about(config: Config, learning: Learning, test, *, frames: int) -> dict[str, Any]:
