@@ -45,6 +45,7 @@ SHOWCASE = replace(DEFAULT, iterations=20, ls_iterations=50, integrator="euler")
 CASES = (
     Case("showcase: 8 ms, 20 iterations, Euler", SHOWCASE),
     Case("ours: SceneConfig()", DEFAULT),
+    Case("showcase: 8 ms, 20 iterations, Euler", SHOWCASE, impl="jax"),
     Case("ours: SceneConfig()", DEFAULT, impl="jax"),
     *(
         Case(f"8 ms, {n} iteration{'s' * (n > 1)}", replace(DEFAULT, iterations=n))

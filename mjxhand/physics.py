@@ -122,18 +122,50 @@ def _jax_step(model: mujoco.MjModel, cfg: PhysicsConfig):
     # Imported here: it takes seconds, and the native back end does not need it.
     from mujoco import mjx
 
-    loud = _to_host(mjx.put_model(model, impl="jax"))
-    quiet = _to_host(mjx.put_model(_without_sensors(model), impl="jax"))
+    from mjxhand import constraints, newton
+
+    model_on_host = _to_host(mjx.put_model(model, impl="jax"))
     template = _to_host(mjx.make_data(model, impl="jax"))
+    layout = constraints.layout(model)
+    integrators = {
+        mujoco.mjtIntegrator.mjINT_EULER: mjx.euler,
+        mujoco.mjtIntegrator.mjINT_IMPLICITFAST: mjx.implicit,
+    }
+    integrate = integrators[mujoco.mjtIntegrator(model.opt.integrator)]
+
+    def substep(m, d):
+        """`mjx.step` of such a model: our solver, no sensors, no outer forces."""
+        d = mjx.com_pos(m, mjx.kinematics(m, d))
+        d = mjx.factor_m(m, mjx.crb(m, mjx.tendon(m, d)))
+        d = mjx.transmission(m, mjx.collision(m, d))
+        d = mjx.fwd_actuation(m, mjx.fwd_velocity(m, d))
+        qfrc_smooth = d.qfrc_passive - d.qfrc_bias + d.qfrc_actuator
+        factor = (d._impl.qLD, False)
+        solution = newton.solve(
+            layout,
+            constraints.make_rows(layout, m, d),
+            mass=d._impl.M,
+            qfrc_smooth=qfrc_smooth,
+            qacc_smooth=jax.scipy.linalg.cho_solve(factor, qfrc_smooth),
+            qacc_warmstart=d.qacc_warmstart,
+            iterations=model.opt.iterations,
+            ls_iterations=model.opt.ls_iterations,
+        )
+        d = d.replace(
+            qfrc_smooth=qfrc_smooth,
+            qacc=solution.qacc,
+            qfrc_constraint=solution.qfrc_constraint,
+        ).tree_replace({"_impl.efc_force": solution.efc_force})
+        return integrate(m, d)
 
     def step(state: PhysicsState, ctrl: Array) -> PhysicsState:
-        m, data = _to_device(quiet), _load(_to_device(template), state, ctrl)
+        m = _to_device(model_on_host)
+        data = _load(_to_device(template), state, ctrl)
         data, _ = jax.lax.scan(
-            lambda d, _: (mjx.step(m, d), None), data, length=cfg.substeps
+            lambda d, _: (substep(m, d), None), data, length=cfg.substeps
         )
         # mjx.step leaves positions, contacts and forces of the instant before the last
         # integration: what mj_step's sensors read.
-        m = _to_device(loud)
         data = mjx.sensor_acc(m, mjx.sensor_vel(m, mjx.sensor_pos(m, data)))
         return _unload(data)
 
