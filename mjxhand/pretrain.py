@@ -16,7 +16,6 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
-import mujoco
 import numpy as np
 import optax
 import tyro
@@ -216,17 +215,12 @@ def _about(config: Config, learning: Learning, test, *, frames: int) -> dict[str
             1000 * np.linalg.norm(truth[:, :3] - centre, axis=1)
         ),
         "seed": config.seed,
-        "mujoco": mujoco.__version__,
-        "jax": jax.__version__,
     }
 
 
 def _quantiles(x: np.ndarray) -> dict[str, float]:
-    values = np.percentile(x, [50, 90])
-    return {
-        name: round(float(v), 2)
-        for name, v in zip(("median", "p90"), values, strict=True)
-    }
+    median, p90 = np.percentile(x, [50, 90])
+    return {"median": round(float(median), 2), "p90": round(float(p90), 2)}
 
 
 def sentence(about: dict[str, Any]) -> str:
