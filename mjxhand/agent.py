@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from brax.training.acme import running_statistics
 from flax import linen as nn
 
-from mjxhand import networks
+from mjxhand import networks, streams
 from mjxhand.config import Config, ConfigError
 from mjxhand.imports import load
 from mjxhand.networks import distributions
+from mjxhand.streams import Sizes
 
 # Normalised observations are cut to ± this many standard deviations, as in the showcase.
 MAX_NORMALIZED = 10.0
@@ -23,22 +24,27 @@ class Agent:
 
     network: nn.Module
     distribution: distributions.Distribution
-    observation_sizes: dict[str, int]
+    observation_sizes: Sizes
     normalize_obs: bool = True
 
     def init(self, key: jax.Array) -> Any:
         """Fresh network variables."""
-        obs = {k: jnp.zeros((1, 1, n)) for k, n in self.observation_sizes.items()}
+        obs = streams.blank(self.observation_sizes, 1, 1)
         carry = self.network.initial_carry(1)
         return self.network.init(key, carry, obs, jnp.zeros((1, 1), bool))
 
     def init_stats(self) -> Any:
         """Running statistics before any observation: mean 0, deviation 1."""
-        return strong(
-            running_statistics.init_state(
-                {k: jnp.zeros(n) for k, n in self.observation_sizes.items()}
-            )
-        )
+        blank = self.measured(streams.blank(self.observation_sizes))
+        return strong(running_statistics.init_state(blank))
+
+    def measured(self, obs: dict[str, jax.Array]) -> Any:
+        """The streams of which statistics are kept: all but frames."""
+        return {
+            name: stream
+            for name, stream in obs.items()
+            if not streams.is_frames(self.observation_sizes[name])
+        }
 
     def initial_carry(self, batch: int, key: jax.Array | None = None) -> Any:
         """Recurrent state at the start of an episode, `[batch, ...]`.
@@ -48,10 +54,15 @@ class Agent:
         return self.network.initial_carry(batch, key)
 
     def normalize(self, obs: Any, stats: Any) -> Any:
-        """Observations, a dict of streams, as the network sees them; same shapes."""
+        """Observations, a dict of streams, as the network sees them; same shapes.
+
+        Frames are left as they are.
+        """
         if not self.normalize_obs:
             return obs
-        return running_statistics.normalize(obs, stats, max_abs_value=MAX_NORMALIZED)
+        return obs | running_statistics.normalize(
+            self.measured(obs), stats, max_abs_value=MAX_NORMALIZED
+        )
 
     def apply(self, params: Any, carry: Any, obs: dict[str, jax.Array], began: Any):
         """Run over normalised `obs` [T, B, ...] → (carry, Output)."""
@@ -72,7 +83,7 @@ class Agent:
         return carry, jax.tree.map(lambda x: x[0], out)
 
 
-def build(config: Config, observation_sizes: dict[str, int], num_actuators: int):
+def build(config: Config, observation_sizes: Sizes, num_actuators: int):
     """Agent for a config and the environment's sizes."""
     name = config.network.distribution
     if name == "auto":

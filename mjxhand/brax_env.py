@@ -38,7 +38,8 @@ class BraxEnv(envs.Env):
     """One environment with continuous actions; brax's wrappers make many.
 
     Raises:
-        ConfigError: the environment has discrete actions, which brax's trainers do not know.
+        ConfigError: the environment has discrete actions, which brax's trainers do not know,
+            or gives frames.
     """
 
     def __init__(self, env: Env):
@@ -46,6 +47,11 @@ class BraxEnv(envs.Env):
             raise ConfigError(
                 "brax's trainers have continuous actions only: make the environment with "
                 'actions="continuous"'
+            )
+        if env.eye is not None:
+            raise ConfigError(
+                "brax's observations are one vector, frames are none: make the "
+                'environment with vision="pose"'
             )
         self.env = env
 

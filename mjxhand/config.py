@@ -104,6 +104,12 @@ class EnvConfig:
     """Axis of the rotation that leads to a goal: any, or the vertical one only."""
     goal_encoding: Literal["absolute", "relative"] = "absolute"
     """Goal stream: the target orientation (showcase) or the rotation still to be made."""
+    vision: Literal["pose", "pixels"] = "pose"
+    """What the eyes give: position and orientation of the object, or frames of the cameras, drawn by MJX-Warp."""
+    cameras: str = "palm"
+    """Cameras of `pixels`, separated by commas: palm, top, front."""
+    frame_size: int = 64
+    """Edge of the frames of `pixels`."""
     pose_noise_angle: float = 0.0
     """Standard deviation of the angle by which the seen orientation is off, radians (showcase: 0.087)."""
     pose_noise_position: float = 0.0
@@ -148,6 +154,10 @@ class NetworkConfig:
     """Senses that drop out, separated by commas."""
     units_scale: float = 1.0
     """Scale of every area's number of units (1: full size)."""
+    vision_stream: str = ""
+    """For `env.vision pixels`: file with V1 to IT that `python -m mjxhand.pretrain` wrote; empty: learned anew."""
+    freeze_vision: bool = False
+    """Leave V1 to IT as that file has them; otherwise they go on learning."""
     distribution: Literal["auto", "multi_categorical", "tanh_normal", "beta"] = "auto"
     """Policy distribution; `auto`: multi-categorical for discrete actions, tanh-normal for continuous ones."""
 
@@ -180,6 +190,8 @@ class PPOConfig:
     """Weight of the squared value error."""
     entropy_weight: float = 0.001
     """Weight of the policy's entropy (mean over actuators)."""
+    pose_weight: float = 0.0
+    """Weight of the squared error of the pose that is read from IT, an auxiliary loss for `env.vision pixels`."""
     max_grad_norm: float = 0.5
     """Global norm to which gradients are clipped."""
     target_kl: float | None = None

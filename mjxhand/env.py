@@ -18,7 +18,9 @@ from mjxhand import disturb, pools, randomize, tasks
 from mjxhand import scene as scene_module
 from mjxhand.body import Body, read
 from mjxhand.config import Config, ConfigError
+from mjxhand.eye import Eye
 from mjxhand.physics import PhysicsState, make_physics
+from mjxhand.streams import Sizes, shape
 from mjxhand.tasks.base import Goal
 
 MAX_VALUE = 1e10
@@ -34,6 +36,7 @@ class EnvParams:
     goals: Any = None  # what the task draws goals from, if it needs anything
     worlds: Any = None  # randomize.World [P, ...]: in what each pool state differs
     threshold: Any = None  # [] what counts as reached now; None: the task's threshold
+    frames: Any = None  # u8[P, H, W, C] what the eye sees of the pool, if there is one
 
 
 @chex.dataclass(frozen=True)
@@ -48,7 +51,7 @@ class State:
     episode_step: jax.Array  # [] int32
     goals: jax.Array  # [] int32, goals reached in this episode
     key: jax.Array  # [2] uint32
-    obs: dict[str, jax.Array]  # stream → [size]
+    obs: dict[str, jax.Array]  # stream → [size]; frames u8[H, W, C]
     reward: jax.Array  # []
     terminated: jax.Array  # [] bool: dropped, or a state that is no number
     truncated: jax.Array  # [] bool: out of time, or all goals reached
@@ -81,6 +84,8 @@ class Env:
                 "--physics.impl native or warp, or --scene.object capsule"
             )
         self.task = task(config, self.scene)
+        pixels = config.env.vision == "pixels"
+        self.eye = Eye.of(config, self.scene) if pixels else None
         self.goal_steps = max(
             1, round(config.env.goal_seconds / config.control_seconds)
         )
@@ -101,16 +106,17 @@ class Env:
         return self.scene.mj_model.nu
 
     @property
-    def observation_sizes(self) -> dict[str, int]:
-        """Length of every observation stream."""
+    def observation_sizes(self) -> Sizes:
+        """Length of every observation stream, or the shape of its frames."""
         hand = self.scene.hand_qpos
         touch = self.scene.sensors["touch"]
+        sizes = self.task.sizes
         return {
-            "vision": self.task.sizes["vision"],
+            "vision": self.eye.shape if self.eye else sizes["vision"],
             "proprioception": 2 * (hand.stop - hand.start),
             "touch": touch.stop - touch.start,
-            "goal": self.task.sizes["goal"],
-            "privileged": self.task.sizes["privileged"],
+            "goal": sizes["goal"],
+            "privileged": sizes["privileged"] + bool(self.eye) * sizes["vision"],
         }
 
     @property
@@ -135,6 +141,7 @@ class Env:
             goal_angle_max=np.float32(cfg.goal_angle_max),
             goals=self.task.make_goals(seed),
             worlds=worlds,
+            frames=self.eye.frames(np.asarray(pool.qpos)) if self.eye else None,
         )
 
     @functools.cached_property
@@ -150,6 +157,8 @@ class Env:
         physics, world = jax.tree.map(
             lambda x: jnp.asarray(x)[index], (params.pool, params.worlds)
         )
+        # Drawn when the pool was made: a reset of many would draw them all at every step.
+        frame = jnp.asarray(params.frames)[index] if self.eye else None
         body = read(self.scene, physics)
         goal = self.task.first_goal(key_goal, body, params)
         distance = self.task.distance(goal, body)
@@ -163,7 +172,7 @@ class Env:
             episode_step=zero,
             goals=zero,
             key=key,
-            obs=self.observe(body, goal, key, world),
+            obs=self.observe(body, goal, key, world, frame),
             reward=jnp.float32(0),
             terminated=jnp.bool_(False),
             truncated=jnp.bool_(False),
@@ -263,7 +272,13 @@ class Env:
             episode_step=episode_step,
             goals=goals,
             key=key,
-            obs=self.observe(body, goal, key, state.world),
+            obs=self.observe(
+                body,
+                goal,
+                key,
+                state.world,
+                self.eye(physics.qpos) if self.eye else None,
+            ),
             reward=reward,
             terminated=terminated,
             truncated=truncated,
@@ -293,7 +308,12 @@ class Env:
         return jnp.clip(target, low, high)
 
     def observe(
-        self, body: Body, goal: Goal, key: jax.Array, world: Any = None
+        self,
+        body: Body,
+        goal: Goal,
+        key: jax.Array,
+        world: Any = None,
+        frame: jax.Array | None = None,
     ) -> dict[str, jax.Array]:
         """The streams: vision, 48 proprioception, 92 touch, goal, and `privileged`, for the
         critic only; lengths in `observation_sizes`.
@@ -301,6 +321,8 @@ class Env:
         Args:
             key: of the errors of the senses, if there are any; not consumed.
             world: randomize.World, with the errors that last an episode.
+            frame: what the eye sees, u8[H, W, C]. It becomes `vision`; what that stream
+                would say without an eye goes to the end of `privileged`.
         """
         key = jax.random.fold_in(key, 2)
         seen = disturb.perceive(key, body, self.rows, world)
@@ -309,8 +331,11 @@ class Env:
             "touch": seen.touch,
             **self.task.observe(goal, body, seen),
         }
+        if frame is not None:
+            told = jnp.concatenate([obs["privileged"], obs["vision"]])
+            obs |= {"vision": frame, "privileged": told}
         sizes = {name: stream.shape for name, stream in obs.items()}
-        expected = {name: (size,) for name, size in self.observation_sizes.items()}
+        expected = {n: shape(size) for n, size in self.observation_sizes.items()}
         if sizes != expected:
             raise ConfigError(
                 f"task {self.config.env.task} observes {sizes}, its sizes say {expected}"

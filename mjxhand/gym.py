@@ -18,6 +18,7 @@ from mjxhand.config import ConfigError
 from mjxhand.env import Env, State
 from mjxhand.make import make as make_env
 from mjxhand.rollout import where
+from mjxhand.streams import is_frames, shape
 from mjxhand.tasks import TASKS
 
 try:
@@ -63,7 +64,9 @@ def _action_space(env: Env) -> spaces.Space:
 def _observation_space(env: Env) -> spaces.Dict:
     return spaces.Dict(
         {
-            name: spaces.Box(-np.inf, np.inf, (size,), np.float32)
+            name: spaces.Box(0, 255, shape(size), np.uint8)
+            if is_frames(size)
+            else spaces.Box(-np.inf, np.inf, shape(size), np.float32)
             for name, size in env.observation_sizes.items()
         }
     )

@@ -42,7 +42,7 @@ def load_policy(run: str | Path, step: int | None = None) -> Policy:
     run = pretrained.folder(run)
     config = runs.read_config(run)
     program = _program(config)
-    target = jax.eval_shape(program.init_learner, config.seed)
+    target = program.learner_shapes()
     if (run / pretrained.FILE).exists():
         if step is not None:
             raise ConfigError(

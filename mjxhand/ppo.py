@@ -15,7 +15,8 @@ import optax
 from brax.training.acme import running_statistics
 
 from mjxhand.agent import Agent
-from mjxhand.config import CurriculumConfig, PPOConfig
+from mjxhand.config import ConfigError, CurriculumConfig, PPOConfig
+from mjxhand.networks import pose
 from mjxhand.types import Learner, Progress, Rollout
 
 AXIS = "device"
@@ -32,7 +33,7 @@ SKIPPED = "skipped_steps"
 class Sequences:
     """Chunks to learn from; B sequences of L steps."""
 
-    obs: dict[str, jax.Array]  # [L, B, size], normalised
+    obs: dict[str, jax.Array]  # [L, B, size], normalised; frames u8[L, B, H, W, C]
     began: jax.Array  # [L, B]
     action: jax.Array  # [L, B, A]
     log_prob: jax.Array  # [L, B], under the policy that acted
@@ -40,6 +41,7 @@ class Sequences:
     advantage: jax.Array  # [L, B]
     target: jax.Array  # [L, B] value target
     carry: Any  # [B, ...] recurrent state before the chunk
+    pose: jax.Array | None = None  # [L, B, 7] of the object; only for `pose_weight`
 
 
 def gae(
@@ -132,7 +134,16 @@ def loss(
     value = jnp.mean(error)
     entropy = jnp.mean(agent.distribution.entropy(out.logits))
     total = policy + cfg.value_weight * value - cfg.entropy_weight * entropy
-    return total, {
+    seen = {}
+    if cfg.pose_weight:
+        if out.pose is None or batch.pose is None:
+            raise ConfigError("ppo.pose_weight: this network reads no pose from frames")
+        seen = {
+            "loss/pose": jnp.mean(pose.loss(out.pose, batch.pose)),
+            "loss/pose_angle": jnp.mean(pose.errors(out.pose, batch.pose).angle),
+        }
+        total += cfg.pose_weight * seen["loss/pose"]
+    return total, seen | {
         "loss/policy": policy,
         "loss/value": value,
         "loss/total": total,
@@ -175,6 +186,9 @@ def sequences(
         "advantage": (advantage - mean) / (deviation + 1e-8),
         "target": target,
     }
+    if cfg.pose_weight:
+        # Of an environment with an eye, the object's pose ends the privileged stream.
+        steps["pose"] = experience.obs["privileged"][..., -7:]
     chunks = jax.tree.map(lambda x: to_chunks(x, cfg.chunk_length), steps)
     carry = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), experience.carry)
     return Sequences(carry=carry, **chunks), {
@@ -240,7 +254,7 @@ def update(
     return Learner(
         params=params,
         opt_state=opt_state,
-        obs_stats=_update_stats(learner.obs_stats, experience.obs),
+        obs_stats=_update_stats(learner.obs_stats, agent.measured(experience.obs)),
         return_stats=return_stats,
         learning_rate=_adapt(learner.learning_rate, kl, cfg),
         progress=progress,

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import jax
 
-from mjxhand import randomize, tasks
+from mjxhand import eye, randomize, tasks
 from mjxhand.config import (
     Config,
     ConfigError,
@@ -141,6 +141,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "env.threshold": (0, math.pi, False),
     "env.tip_threshold": (0, 0.2, False),
     "env.position_tolerance": (0, 0.2, False),
+    "env.frame_size": (16, 512, True),
     "env.pose_noise_angle": (0, math.pi, True),
     "env.pose_noise_position": (0, 0.2, True),
     "env.push_speed": (0, 10, True),
@@ -162,6 +163,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "ppo.value_clip": (0, _ANY, False),
     "ppo.value_weight": (0, _ANY, True),
     "ppo.entropy_weight": (0, _ANY, True),
+    "ppo.pose_weight": (0, _ANY, True),
     "ppo.max_grad_norm": (0, _ANY, False),
     "ppo.target_kl": (0, _ANY, False),
     "ppo.max_skipped_updates": (1, _ANY, True),
@@ -297,7 +299,11 @@ def check(config: Config, num_devices: int | None = None) -> None:
         ConfigError: one line that names the numbers and the fix.
     """
     _check_ranges(flatten(config))
-    _check_sizes(config.ppo, num_devices or jax.local_device_count())
+    num_devices = num_devices or jax.local_device_count()
+    _check_sizes(config.ppo, num_devices)
     _check_task(config)
     _check_policy(config)
     _check_network(config)
+    thing = config.scene.object
+    thing = tasks.find(config.env.task).object if thing == "auto" else thing
+    eye.check(config, thing, num_devices)

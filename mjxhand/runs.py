@@ -1,15 +1,17 @@
 """Run folders: their configuration as JSON, and the refusal to overwrite one.
 
-A run whose network comes from outside the package keeps its own copy, `network.tsv`, which
-is read ever after: the folder can be moved, and its source changed.
+A run whose network comes from outside the package keeps its own copy, `network.tsv`, and one
+of a pretrained visual stream, `vision.npz`. They are read ever after: the folder can be moved,
+and their sources changed.
 """
 
 import json
+import shutil
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from mjxhand import atlas
+from mjxhand import atlas, vision_file
 from mjxhand.arguments import suggest
 from mjxhand.config import Config, ConfigError
 from mjxhand.presets import flatten
@@ -18,6 +20,7 @@ from mjxhand.storage import write_text_atomically
 T = TypeVar("T")
 CONFIG = "config.json"
 NETWORK = "network.tsv"
+VISION = "vision.npz"
 FORMAT = 2
 """Version of run folders, in `config.json`; those without one are 1."""
 ADDED: dict[str, tuple[int, Any]] = {
@@ -25,6 +28,12 @@ ADDED: dict[str, tuple[int, Any]] = {
     "env.randomize": (2, "none"),
     "curriculum.threshold_start": (2, None),
     "curriculum.threshold_steps": (2, 10_000_000),
+    "env.vision": (2, "pose"),
+    "env.cameras": (2, "palm"),
+    "env.frame_size": (2, 64),
+    "network.vision_stream": (2, ""),
+    "network.freeze_vision": (2, False),
+    "ppo.pose_weight": (2, 0.0),
 }
 """Fields that older folders lack: the format that brought each, and the value that means what
 older versions did. Who adds a field to the configuration adds it here, and adds one to FORMAT
@@ -131,14 +140,17 @@ def read_config(run: str | Path) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
     config = config_from_json(text, str(path))
+    copy = Path(run) / VISION
+    if config.network.vision_stream and copy.exists():
+        config = _with(config, vision_stream=str(copy))
     copy = Path(run) / NETWORK
     if config.network.atlas in atlas.PRESETS or not copy.exists():
         return config
-    return _with_atlas(config, str(copy))
+    return _with(config, atlas=str(copy))
 
 
-def _with_atlas(config: Config, name: str) -> Config:
-    return replace(config, network=replace(config.network, atlas=name))
+def _with(config: Config, **changes: str) -> Config:
+    return replace(config, network=replace(config.network, **changes))
 
 
 def check_resumed(before: Config, after: Config) -> None:
@@ -165,11 +177,13 @@ def prepare(out: str | Path, config: Config, *, resume: bool = False) -> Path:
             _refuse_used(path)
             path.mkdir(parents=True, exist_ok=True)
             _keep_network(path, config)
-        elif (
-            path / NETWORK
-        ).exists():  # `read_config` put its path in the name's place
-            kept = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-            config = _with_atlas(config, kept["network"]["atlas"])
+            if config.network.vision_stream:
+                vision_file.read(config.network.vision_stream)
+                shutil.copyfile(config.network.vision_stream, path / VISION)
+        else:  # `read_config` put the copies' paths in the names' place
+            kept = json.loads((path / CONFIG).read_text(encoding="utf-8"))["network"]
+            names = {n: kept[n] for n in ("atlas", "vision_stream") if n in kept}
+            config = _with(config, **names)
         write_text_atomically(path / CONFIG, config_to_json(config))
     except OSError as error:
         problem = error.strerror or str(error)

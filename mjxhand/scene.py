@@ -59,6 +59,8 @@ class Scene:
     """A compiled model and the names its users need. Not a pytree: it is constant."""
 
     mj_model: mujoco.MjModel  # nq 31, nv 30, nu 20; mocap body "goal"
+    spec: mujoco.MjSpec  # what mj_model was compiled from; copy it before a change
+    shape: look.Shape | None  # of the object; None: there is none
     object: str  # what lies in the hand: a name in OBJECTS, or "none"
     sensors: dict[str, slice]  # name → place in sensordata, see SENSORS
     hand_qpos: slice  # 24 joint angles, rad
@@ -105,6 +107,8 @@ def build(cfg: SceneConfig = SceneConfig(), *, with_meshes: bool = False) -> Sce
     joint = model.actuator_trnid[:, 0]
     return Scene(
         mj_model=model,
+        spec=spec,
+        shape=shape,
         object=thing,
         sensors={
             name: slice(int(end) - width, int(end))

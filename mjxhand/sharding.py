@@ -15,7 +15,7 @@ from brax.training.acme import running_statistics
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from mjxhand import numbers, ppo
+from mjxhand import numbers, ppo, vision_file
 from mjxhand.agent import Agent, strong
 from mjxhand.config import Config
 from mjxhand.env import EnvParams
@@ -74,8 +74,23 @@ class Program:
         )
 
     def init_learner(self, seed: int) -> Learner:
-        """Fresh weights, optimiser, statistics and curriculum."""
-        return self._init_learner(jax.random.PRNGKey(seed))
+        """Fresh weights, optimiser, statistics and curriculum.
+
+        V1 to IT come from `network.vision_stream`, if that names a file.
+
+        Raises:
+            ConfigError: it cannot be read, or holds other areas.
+        """
+        learner = self._init_learner(jax.random.PRNGKey(seed))
+        file = self.config.network.vision_stream
+        if not file:
+            return learner
+        params = vision_file.put(learner.params, file)
+        return learner.replace(params=jax.device_put(params, self.replicated))
+
+    def learner_shapes(self) -> Learner:
+        """Shapes and types of a learner's arrays."""
+        return jax.eval_shape(self._learner, jax.random.PRNGKey(0))
 
     def init_actors(self, seed: int, params: EnvParams, update: int = 0) -> Actors:
         """Environments at the start of an episode, split over the devices.

@@ -10,14 +10,15 @@ import chex
 import jax
 
 from mjxhand.env import EnvParams, State
+from mjxhand.streams import Sizes
 
 
 class Environment(Protocol):
     """What the learner needs of an environment (`Env`, or a probe in the tests)."""
 
     @property
-    def observation_sizes(self) -> dict[str, int]:
-        """Length of every observation stream."""
+    def observation_sizes(self) -> Sizes:
+        """Length of every observation stream, or the shape of its frames."""
         ...
 
     @property
@@ -71,7 +72,7 @@ class Actors:
 class Rollout:
     """Experience of one unroll. Flags describe the step taken at t."""
 
-    obs: dict[str, jax.Array]  # [T, N, size], raw
+    obs: dict[str, jax.Array]  # [T, N, size], raw; frames u8[T, N, H, W, C]
     began: jax.Array  # [T, N] bool: obs[t] is the first of its episode
     action: jax.Array  # [T, N, A]
     log_prob: jax.Array  # [T, N]

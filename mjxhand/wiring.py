@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mjxhand.config import ConfigError
+from mjxhand.streams import Conv
 
 STREAMS = ("vision", "proprioception", "touch", "goal", "privileged")
 """Observation streams that every environment gives."""
@@ -34,6 +35,8 @@ class Area:
     """Cell of the recurrent layer; None: the one that the whole network uses."""
     label: str = ""
     """Its anatomical name."""
+    conv: Conv | None = None
+    """Filters of a convolutional area, whose units are those of its map, row by row."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def check(wiring: Wiring, streams: Iterable[str]) -> None:
       streams: names of the observation streams.
     """
     streams = set(streams)
-    taken_by_heads = {*HEADS, *(f"{head}_head" for head in HEADS), "streams"}
+    taken_by_heads = {*HEADS, *(f"{head}_head" for head in (*HEADS, "pose")), "streams"}
     names = [name for area in wiring.areas for name in layer_names(area)]
     taken = sorted(
         {n for n in names if names.count(n) > 1 or n in streams | taken_by_heads}

@@ -97,6 +97,11 @@ def main(argv: list[str] | None = None) -> int:
         display.say(f"report: {write_report(out)}")
         return 0
     policy = load_policy(options.dir, options.step)
+    if policy.config.env.vision == "pixels":
+        raise ConfigError(
+            f"{options.dir} sees frames, and the analysis reads senses that are few "
+            "numbers: analyse a run with --env.vision pose"
+        )
     env = make_env(policy.config, impl=options.impl)
     display.say(f"{env.label}, update {policy.update}, {env.physics.impl} physics")
     settings = record.plan(

@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from mjxhand import atlas, wiring
+from mjxhand import atlas, streams, wiring
 from mjxhand.config import ConfigError, NetworkConfig
-from mjxhand.networks import distributions, lesions, options
+from mjxhand.networks import distributions, lesions, options, vision
 from mjxhand.networks.baseline import FORMS, Baseline
 from mjxhand.networks.fpn import FPN
 from mjxhand.networks.recurrent import find_cell
 from mjxhand.networks.types import Carry, Output
+from mjxhand.streams import Sizes
 from mjxhand.wiring import (
     PRIVILEGED,
     Area,
@@ -37,6 +38,7 @@ __all__ = [
     "options",
     "parameter_counts",
     "pathway_counts",
+    "vision",
     "wiring",
 ]
 
@@ -44,15 +46,14 @@ FRONTOPARIETAL = atlas.find("angorapy_v2")
 """The published network, as the bundled table has it."""
 
 
-def build(
-    cfg: NetworkConfig, observation_sizes: dict[str, int], num_outputs: int
-) -> nn.Module:
+def build(cfg: NetworkConfig, observation_sizes: Sizes, num_outputs: int) -> nn.Module:
     """The network of `cfg`.
 
     `module.apply(params, carry, obs, reset) -> (carry, Output)`, time-major.
 
     Args:
-      observation_sizes: width of each observation stream; `privileged` is among them.
+      observation_sizes: width of each observation stream, or the shape of its frames;
+        `privileged` is among them.
       num_outputs: width of the logits (`Distribution.num_outputs`).
 
     Raises:
@@ -67,10 +68,11 @@ def build(
             f"the observations lack '{PRIVILEGED}', which the critic reads"
         )
     dropped = options.dropped_streams(cfg)
+    visual = vision.areas(observation_sizes, cfg.units_scale)
     if cfg.name == "fpn":
-        areas = scaled(options.wiring_of(cfg), cfg.units_scale)
+        areas = vision.attach(scaled(options.wiring_of(cfg), cfg.units_scale), visual)
         check(areas, observation_sizes)
-        return FPN(areas, num_outputs, cfg.cell, dropped)
+        return FPN(areas, num_outputs, cfg.cell, dropped, cfg.freeze_vision)
     if cfg.name in FORMS:
         dense, recurrent = FORMS[cfg.name]
         return Baseline(
@@ -79,14 +81,16 @@ def build(
             tuple(scale_units(units, cfg.units_scale) for units in dense),
             scale_units(recurrent, cfg.units_scale) if recurrent else 0,
             dropped,
+            visual,
+            cfg.freeze_vision,
         )
     available = ", ".join(("fpn", *FORMS))
     raise ConfigError(f"network '{cfg.name}' not found; available: {available}")
 
 
-def init(module: nn.Module, key: jax.Array, observation_sizes: dict[str, int]):
+def init(module: nn.Module, key: jax.Array, observation_sizes: Sizes):
     """Fresh parameters, {"params": {area or head: ...}}. The key is consumed."""
-    obs = {name: jnp.zeros((1, 1, size)) for name, size in observation_sizes.items()}
+    obs = streams.blank(observation_sizes, 1, 1)
     return module.init(key, module.initial_carry(1), obs, jnp.zeros((1, 1), bool))
 
 
@@ -103,17 +107,22 @@ def parameter_counts(params) -> dict[str, int]:
 
 
 def pathway_counts(
-    areas: Wiring, observation_sizes: dict[str, int], num_outputs: int, cell: str
+    areas: Wiring, observation_sizes: Sizes, num_outputs: int, cell: str
 ) -> list[tuple[Pathway, int]]:
     """Weights of every pathway, those into the heads last, in the order of the table.
 
     A pathway has a weight from each unit of its source to each unit of its target's first
-    layer, for each gate if that layer is recurrent.
+    layer, for each gate if that layer is recurrent; into a convolutional area, its filters'.
     """
-    widths = observation_sizes | {area.name: area.units for area in areas.areas}
+    widths = {name: streams.width(size) for name, size in observation_sizes.items()}
+    widths |= {area.name: area.units for area in areas.areas}
     first = {"policy": num_outputs, "value": (*areas.value_units, 1)[0]}
     for area in areas.areas:
         gates = find_cell(area.cell or cell).gates
         gated = area.recurrent and area.layers == 1
         first[area.name] = area.units * (gates if gated else 1)
-    return [(p, widths[p.source] * first[p.target]) for p in areas.all_pathways]
+    filters = {area.name: area.conv.weights for area in areas.areas if area.conv}
+    return [
+        (p, filters.get(p.target) or widths[p.source] * first[p.target])
+        for p in areas.all_pathways
+    ]

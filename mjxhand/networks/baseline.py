@@ -3,7 +3,8 @@
 `baseline` has the form of OpenAI's dexterity network (Andrychowicz et al. 2018,
 arXiv:1808.00177): the concatenated senses, Dense 1024 with ReLU, 512 recurrent units, logits;
 `lstm` leaves out the dense layer, `mlp` is Dense 1024, Dense 512. The critic has the same
-form, shares nothing, and also sees the privileged stream.
+form, shares nothing, and also sees the privileged stream. Where vision is frames, both read one
+visual stream (`networks.vision`).
 
 Each layer of the policy is an area of `Baseline.wiring`, so that what reads areas and
 pathways (lesions, analyses) reads these networks as it reads the FPN.
@@ -12,7 +13,7 @@ pathways (lesions, analyses) reads these networks as it reads the FPN.
 import jax
 from flax import linen as nn
 
-from mjxhand.networks import dropout, layers, lesions, recurrent
+from mjxhand.networks import dropout, layers, lesions, recurrent, vision
 from mjxhand.networks.types import Carry, Output
 from mjxhand.wiring import PRIVILEGED, STREAMS, Area, Pathway, Wiring
 
@@ -79,6 +80,8 @@ class Baseline(nn.Module):
     dense_units: tuple[int, ...] = FORMS["baseline"][0]
     recurrent_units: int = FORMS["baseline"][1]
     stream_dropout: dropout.Rates = ()
+    visual: tuple[Area, ...] = ()
+    freeze_vision: bool = False
 
     @property
     def wiring(self) -> Wiring:
@@ -107,23 +110,33 @@ class Baseline(nn.Module):
     ) -> tuple[Carry, Output]:
         """Run T steps of B environments; arguments and results as `fpn.FPN`."""
         gains = lesions.Gains.of(self)
+        obs = vision.retina(obs)
         carry, obs = dropout.apply(carry, self.stream_dropout, obs, reset)
         obs = {name: gains.area(name, x) for name, x in obs.items()}
+        seen, pose = {}, None
+        if self.visual:
+            seen = vision.sweep(self.visual, obs[vision.STREAM])
+            if self.freeze_vision:
+                seen = jax.lax.stop_gradient(seen)
+            obs = obs | {vision.STREAM: seen[vision.TOP]}
+            pose = vision.pose_head()(seen[vision.TOP])
         senses = _senses(obs)
         sizes = (self.dense_units, self.recurrent_units, self.cell)
         policy_carry, logits, areas = Tower(*sizes, self.num_outputs, name="policy")(
             carry["policy"], {name: obs[name] for name in senses}, reset, gains
         )
-        seen = {
+        told = {
             name: gains.pathway(Pathway(name, "value"), obs[name])
             for name in (*senses, PRIVILEGED)
         }
         critic_carry, value, _ = Tower(*sizes, None, name="critic")(
-            carry["critic"], seen, reset, lesions.Gains.none()
+            carry["critic"], told, reset, lesions.Gains.none()
         )
         new_carry = {"policy": policy_carry, "critic": critic_carry}
         new_carry |= dropout.state_of(carry)
-        return new_carry, Output(logits=logits, value=value, areas=areas)
+        return new_carry, Output(
+            logits=logits, value=value, areas=seen | areas, pose=pose
+        )
 
 
 def _senses(streams) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from mjxhand import wiring as wirings
-from mjxhand.networks import dropout, layers, lesions, recurrent
+from mjxhand.networks import dropout, layers, lesions, recurrent, vision
 from mjxhand.networks.types import Carry, Output
 from mjxhand.wiring import Area, Pathway, Wiring
 
@@ -55,6 +55,7 @@ class FPN(nn.Module):
     num_outputs: int
     cell: str = "lstm"
     stream_dropout: dropout.Rates = ()
+    freeze_vision: bool = False
 
     @property
     def value_units(self) -> tuple[int, ...]:
@@ -90,7 +91,7 @@ class FPN(nn.Module):
 
         Args:
           carry: as `initial_carry` gives it, before the first step.
-          obs: normalised observations, {stream: f32[T, B, size]}.
+          obs: normalised observations, {stream: f32[T, B, size]}; frames u8[T, B, H, W, C].
           reset: bool[T, B], True where an episode begins at that step.
 
         Returns:
@@ -98,6 +99,7 @@ class FPN(nn.Module):
           all areas, with those of an area's earlier layers numbered (SSC1, then SSC).
         """
         gains = lesions.Gains.of(self)
+        obs = vision.retina(obs)
         carry, obs = dropout.apply(carry, self.stream_dropout, obs, reset)
         activity = {name: gains.area(name, x) for name, x in obs.items()}
         new_carry = dropout.state_of(carry)
@@ -116,7 +118,12 @@ class FPN(nn.Module):
         value_head = layers.ValueHead(self.value_units, name="value_head")
         value = value_head(*gather("value", self.wiring.value))
         areas = {k: v for k, v in activity.items() if k not in obs}
-        return new_carry, Output(logits=logits, value=value, areas=areas)
+        pose = vision.pose_head()(areas[vision.TOP]) if self._sees_frames else None
+        return new_carry, Output(logits=logits, value=value, areas=areas, pose=pose)
+
+    @property
+    def _sees_frames(self) -> bool:
+        return any(area.conv for area in self.wiring.areas)
 
     def _sweep(self, block: Sequence[Area], carry, activity, reset, gains):
         """The one area of a block without a loop, all steps at once."""
@@ -167,9 +174,16 @@ class FPN(nn.Module):
             gains.pathway(p, (previous if p.delayed else activity)[p.source])
             for p in self.wiring.inputs(area.name)
         )
-        module = AreaModule(area, self._cell(area), name=area.name, parent=self)
-        memory = gains.memory(area.name)
-        state, outs = module(carry.get(area.name), sources, reset, memory)
+        state = None
+        if area.conv:
+            (source,) = sources
+            out = vision.ConvArea(area.conv, name=area.name, parent=self)(source)
+            out = jax.lax.stop_gradient(out) if self.freeze_vision else out
+            outs = {area.name: out}
+        else:
+            module = AreaModule(area, self._cell(area), name=area.name, parent=self)
+            memory = gains.memory(area.name)
+            state, outs = module(carry.get(area.name), sources, reset, memory)
         states = {}
         if area.recurrent:
             states[area.name] = state

@@ -19,3 +19,4 @@ class Output:
     logits: jax.Array  # f32[T, B, num_outputs], parameters of the policy distribution
     value: jax.Array  # f32[T, B]
     areas: dict[str, jax.Array]  # name: f32[T, B, U]
+    pose: jax.Array | None = None  # f32[T, B, 9] read from IT, see `pose`; frames only

@@ -204,6 +204,8 @@ def variants(config: Config, thing: str) -> list[str]:
         degrees = math.degrees(cfg.pose_noise_angle)
         length = 1000 * cfg.pose_noise_position
         said.append(f"seen with errors ({degrees:.1f}°, {length:.1f} mm)")
+    if cfg.vision == "pixels":
+        said.append(f"seen in frames ({cfg.cameras}, {cfg.frame_size} px)")
     if cfg.push_speed:
         said.append(
             f"pushed by {cfg.push_speed:g} m/s about every {cfg.push_seconds:g} s"

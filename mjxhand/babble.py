@@ -1,0 +1,77 @@
+"""Motor babbling: hands that random actions move, and what an eye sees of them."""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from mjxhand.config import Config, ConfigError
+from mjxhand.env import Env
+from mjxhand.eye import Eye
+from mjxhand.rollout import where
+
+ENVS = 128
+"""Hands that move at once."""
+
+
+BLOCK = 8
+"""Control steps that are compiled as one."""
+
+
+class Hands:
+    """Hands that random actions move, and what the eye sees of them.
+
+    Raises:
+      ConfigError: nothing lies in them.
+    """
+
+    def __init__(self, config: Config, seed: int):
+        env = dataclasses.replace(config.env, vision="pose")
+        self.env = Env(dataclasses.replace(config, env=env))
+        if self.env.scene.object == "none":
+            raise ConfigError(
+                f"env.task {config.env.task} leaves the hand empty: there is no pose to "
+                "learn; use a task with an object"
+            )
+        self.eye = Eye.of(config, self.env.scene)
+        self._reset = jax.jit(jax.vmap(self.env.reset, in_axes=(0, None)))
+        self._move = jax.jit(self._block)
+        self.restart(seed)
+
+    def restart(self, seed: int) -> None:
+        """Begin anew with start states of this seed."""
+        self._params = self.env.make_params(seed)
+        self._key, key = jax.random.split(jax.random.PRNGKey(seed))
+        self._state = self._reset(jax.random.split(key, ENVS), self._params)
+
+    def draw(self, num: int) -> tuple[np.ndarray, np.ndarray]:
+        """`num` frames u8[num, H, W, C] and the poses f32[num, 7] that belong to them."""
+        drawn = []
+        for _ in range(-(-num // (ENVS * BLOCK))):
+            self._state, self._key, qpos = self._move(
+                self._state, self._key, self._params
+            )
+            drawn.append(np.asarray(qpos).reshape(-1, qpos.shape[-1]))
+        qpos = np.concatenate(drawn)[:num]
+        return self.eye.frames(qpos), qpos[:, self.env.scene.cube_qpos]
+
+    def _block(self, state, key, params):
+        """Control steps of all hands; the states that they begin with, none of them ended."""
+        env = self.env
+        shape = (ENVS, env.num_actuators)
+
+        def step(carry, _):
+            state, key = carry
+            key, key_action, key_reset = jax.random.split(key, 3)
+            if env.config.env.actions == "discrete":
+                action = jax.random.randint(key_action, shape, 0, env.config.env.bins)
+            else:
+                action = jax.random.uniform(key_action, shape, minval=-1.0)
+            after = jax.vmap(env.step, in_axes=(0, 0, None))(state, action, params)
+            keys = jax.random.split(key_reset, ENVS)
+            fresh = jax.vmap(env.reset, in_axes=(0, None))(keys, params)
+            ended = after.terminated | after.truncated
+            return (where(ended, fresh, after), key), state.physics.qpos
+
+        (state, key), qpos = jax.lax.scan(step, (state, key), None, length=BLOCK)
+        return state, key, qpos

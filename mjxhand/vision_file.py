@@ -1,0 +1,76 @@
+"""The file of a pretrained visual stream: weights of V1 to IT and of the pose head.
+
+An .npz of arrays named `V1.filters.kernel` and so on, and of one text, `about`, which is JSON:
+what the frames were and how well the pose is read from them.
+"""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from mjxhand import storage
+from mjxhand.config import ConfigError
+
+ABOUT = "about"
+
+
+def write(path: str | Path, params: Any, about: dict[str, Any]) -> None:
+    """Write the parameters {"params": {area: ...}} of a `VisualStream`, whole or not at all."""
+    path = Path(path)
+    hidden = path.with_name(f".{path.name}.tmp")
+    arrays: dict[str, Any] = storage.to_arrays(params["params"])
+    arrays[ABOUT] = np.array(json.dumps(about))
+    with hidden.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    storage.sync(hidden)
+    os.replace(hidden, path)
+
+
+def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays by dotted name, and what is told about them.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no such file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            held = {name: file[name] for name in file.files}
+        about = json.loads(str(held.pop(ABOUT)))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        problem = (
+            getattr(error, "strerror", None) or "it is no file of mjxhand.pretrain"
+        )
+        raise ConfigError(
+            f"network.vision_stream: cannot read {path}: {problem}"
+        ) from None
+    return held, about
+
+
+def put(params: Any, path: str | Path) -> Any:
+    """`params` of a network with the file's weights in place of its own.
+
+    Raises:
+        ConfigError: the network has no such areas, or they have another size or see other
+            frames.
+    """
+    held, about = read(path)
+    own = storage.specs(params["params"])
+    given = storage.specs(held)
+    for name, spec in given.items():
+        if own.get(name) != spec:
+            raise ConfigError(
+                f"network.vision_stream: {path} has {name} as {spec}, the network "
+                f"{'lacks it' if name not in own else 'as ' + own[name]}: the file is "
+                f"for frames of {about.get('frame')} and --network.units-scale "
+                f"{about.get('units_scale')}"
+            )
+    arrays = storage.to_arrays(params["params"]) | held
+    filled = storage.from_arrays(
+        arrays, jax.tree.map(np.asarray, jax.device_get(params["params"]))
+    )
+    return {**params, "params": filled}
