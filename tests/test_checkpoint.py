@@ -230,6 +230,7 @@ def test_arrays_are_cut_in_pieces(tmp_path, monkeypatch):
 
 def test_more_pieces_than_three_digits_keep_their_order(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "PIECE", 4)
+    monkeypatch.setattr(storage, "sync", lambda _: None)  # a thousand take seconds
     tree = {"a": np.arange(1002, dtype=np.int32)}
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, tree)
