@@ -56,8 +56,8 @@ def test_an_update_that_does_not_end_is_left_in_time():
     assert child.stdout.readline() == "begun\n"
     child.send_signal(signal.SIGTERM)
     began = time.monotonic()
-    out, _ = child.communicate(timeout=60)
-    assert time.monotonic() - began < 20
+    out, _ = child.communicate(timeout=120)
+    assert time.monotonic() - began < 60
     assert child.returncode == 0
     assert out == "late\n"
 
