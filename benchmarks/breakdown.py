@@ -69,8 +69,12 @@ def category(origin: hlo.Origin | None) -> str:
     return "other"
 
 
-def self_times(data: ProfileData) -> dict[str, float]:
-    """Seconds that each HLO operation itself took, all threads or streams together."""
+def self_times(data) -> dict[str, float]:
+    """Seconds that each HLO operation itself took, all threads or streams together.
+
+    Args:
+        data: the `jax.profiler.ProfileData` of a trace.
+    """
     device = [p for p in data.planes if p.name.startswith("/device:")]
     seconds: dict[str, float] = collections.defaultdict(float)
     for plane in device or data.planes:
@@ -145,7 +149,8 @@ def trace(preset: str, impl: str, num_envs: int | None) -> dict:
     if jax.default_backend() == "cpu":
         cores = len(os.sched_getaffinity(0))
         rows["C MuJoCo"] = clock.cpu
-    rows = {name: seconds for name, seconds in rows.items() if seconds}
+    for name in [name for name, seconds in rows.items() if not seconds]:
+        del rows[name]
     rows["idle"] = max(0.0, cores * wall - sum(rows.values()))
     return {
         "preset": preset,
