@@ -185,9 +185,11 @@ class Cued:
     config = SimpleNamespace(
         control_seconds=0.1, env=SimpleNamespace(goal_angle_max=1.0)
     )
-    task = SimpleNamespace(
-        num_goals=GOALS, label=lambda far: "cued", threshold=0.0, unit=""
-    )
+    task = SimpleNamespace(num_goals=GOALS, threshold=0.0, unit="")
+
+    def label_at(self, far):
+        return "cued"
+
     scene = SimpleNamespace(object="none")
     physics = SimpleNamespace(impl="none")
 

@@ -132,5 +132,5 @@ def test_rules_that_cannot_be_are_refused():
     config = PRESETS["smoke"]
     with pytest.raises(ConfigError, match=r"env\.threshold \(1\.5 rad\) is not below"):
         evaluate.make_env(config, threshold=1.5)
-    with pytest.raises(ConfigError, match="env.max_goals"):
+    with pytest.raises(ConfigError, match=r"env\.max_goals"):
         evaluate.make_env(config, max_goals=0)

@@ -93,7 +93,8 @@ class Baseline(nn.Module):
             pathways += [Pathway(source, area.name) for source in sources]
             sources = (area.name,)
         critic = (*senses, PRIVILEGED)
-        return Wiring(areas, tuple(pathways), policy=sources, value=critic)
+        wiring = Wiring(areas, tuple(pathways), policy=sources, value=critic)
+        return vision.attach(wiring, self.visual)
 
     def initial_carry(self, batch: int, key: jax.Array | None = None) -> Carry:
         """Zeros, {tower: {state: f32[batch, units]}}; `key` as for `fpn.FPN`."""
