@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mjxhand import ppo, storage, train
+from mjxhand import checkpoint, ppo, train
 from mjxhand.checkpoint import CheckpointError, Checkpoints
 from mjxhand.config import ConfigError
 from mjxhand.metrics import read
@@ -72,14 +72,14 @@ def test_time_given_holds_compilation_and_no_update_that_ends_later(
 
 def test_a_disk_that_fills_up_and_is_emptied(fake, tmp_path, monkeypatch, capsys):
     """Checkpoints of updates 2 and 4 find no room: told, and training goes on."""
-    write = storage.write_arrays
+    write = checkpoint.write_arrays
 
     def full_at_first(folder, arrays):
         write(folder, arrays)
         if folder.parent.name in (".00000002", ".00000004"):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage, "write_arrays", full_at_first)
+    monkeypatch.setattr(checkpoint, "write_arrays", full_at_first)
     run = train.train(CONFIG, tmp_path, quiet=True)
     assert run.complete
     err = capsys.readouterr().err.splitlines()
@@ -95,7 +95,7 @@ def test_a_disk_that_stays_full_ends_in_one_line(fake, tmp_path, monkeypatch, ca
         raise OSError(28, "No space left on device")
 
     train.train(replace(CONFIG, total_steps=256), tmp_path, quiet=True)
-    monkeypatch.setattr(storage, "write_arrays", full)
+    monkeypatch.setattr(checkpoint, "write_arrays", full)
     with pytest.raises(CheckpointError, match="No space left") as caught:
         train.train(replace(CONFIG, total_steps=512), tmp_path, quiet=True)
     assert "\n" not in str(caught.value)
