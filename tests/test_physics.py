@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from mjxhand import physics, scene
+from mjxhand import mjx_steps, physics, scene
 from mjxhand.config import ConfigError, PhysicsConfig, SceneConfig
 from mjxhand.native import ThreadedStepper
 
@@ -323,13 +323,13 @@ def test_full_slots_are_told_apart_by_condim(made, used, full):
 
     data = type("Data", (), {"_impl": type("Impl", (), {"contact": Contact})})
     model = scene.build(SceneConfig(max_contact_points=3)).mj_model
-    assert bool(physics._slots_full(model, data)) is full
+    assert bool(mjx_steps._slots_full(model, data)) is full
 
 
 @pytest.mark.slow
 def test_warp_tells_of_constraints_beyond_its_buffer(made, settled, monkeypatch, capfd):
     pytest.importorskip("warp")
-    monkeypatch.setattr(physics, "WARP_CONSTRAINTS", 24)
+    monkeypatch.setattr(mjx_steps, "WARP_CONSTRAINTS", 24)
     warp = physics.make_physics(made, PhysicsConfig(impl="warp"))
     ctrl = jnp.asarray(gentle_commands(made, 1)[0])
     _, overflow = jax.jit(jax.vmap(warp.step_told))(first(settled), ctrl)
