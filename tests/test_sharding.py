@@ -110,7 +110,8 @@ def test_rollout_has_no_collective(eight):
 
 
 def test_update_reduces_gradients_statistics_and_metrics_alone(eight):
-    """Bytes per update: each parameter once per gradient step; the rest fits in a letter."""
+    """Bytes per update: each parameter once per gradient step, with it whether the loss is a
+    number anywhere; the rest fits in a letter."""
     learner = eight.init_learner(0)
     actors = eight.init_actors(0, probe_envs.PARAMS)
     text = eight.update.lower(learner, actors, probe_envs.PARAMS).compile().as_text()
@@ -119,7 +120,7 @@ def test_update_reduces_gradients_statistics_and_metrics_alone(eight):
     gradient = [c for c in found if "while" in c.op_name]
     parameters = sum(x.size for x in jax.tree.leaves(learner.params))
     steps = CONFIG.ppo.num_epochs * CONFIG.ppo.num_minibatches
-    assert sum(c.times * c.bytes for c in gradient) == 4 * parameters * steps
+    assert sum(c.times * c.bytes for c in gradient) == 4 * (parameters + 1) * steps
     # Of each sense the number of observations, two sums each for the normalisers of
     # observations and returns, and one number each for the metrics.
     senses = sum(probe_envs.SIZES.values())
