@@ -110,8 +110,8 @@ def test_rollout_has_no_collective(eight):
 
 
 def test_update_reduces_gradients_statistics_and_metrics_alone(eight):
-    """Bytes per update: each parameter once per gradient step, with it whether the loss is a
-    number anywhere; the rest fits in a letter."""
+    """Bytes per update: each parameter once per gradient step, with it the loss, which
+    shows a bad number to all; the rest fits in a letter."""
     learner = eight.init_learner(0)
     actors = eight.init_actors(0, probe_envs.PARAMS)
     text = eight.update.lower(learner, actors, probe_envs.PARAMS).compile().as_text()
