@@ -159,7 +159,7 @@ def visible(scene: Scene) -> mujoco.MjModel:
 
 def _check_platform() -> None:
     try:
-        import warp
+        import warp  # pyright: ignore[reportMissingImports]
 
         # Not a line for every kernel that is loaded.
         warp.config.log_level = warp.LOG_WARNING
