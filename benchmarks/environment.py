@@ -1,5 +1,6 @@
 """Where a number was measured: hardware, versions, commit, command."""
 
+import json
 import os
 import platform
 import resource
@@ -53,6 +54,13 @@ def _cpu() -> str:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.processor()
+
+
+def save(path: Path | None, **content) -> None:
+    """Write results, with the command and `describe()`, to a file if one is named."""
+    if path:
+        report = {"command": command(), **content, **describe()}
+        path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _version(package: str) -> str | None:

@@ -68,10 +68,7 @@ def main() -> int:
                     f"update, {row['update_seconds']:.1f} s of them in it",
                     flush=True,
                 )
-    if args.json:
-        report = {"command": environment.command(), "first": rows}
-        report |= environment.describe()
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+    environment.save(args.json, first=rows)
     return 0
 
 

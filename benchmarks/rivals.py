@@ -13,7 +13,6 @@ machine does weighs on both; a ratio is that of the medians. What is compared:
 """
 
 import argparse
-import json
 import re
 import statistics
 import sys
@@ -127,10 +126,7 @@ def main() -> int:
             f"{time.monotonic() - began:.0f} s",
             flush=True,
         )
-    if args.json:
-        report = {"command": environment.command(), "rivals": rows}
-        report |= environment.describe()
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+    environment.save(args.json, rivals=rows)
     return 0
 
 

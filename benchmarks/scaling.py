@@ -69,9 +69,7 @@ def main() -> int:
     if args.json:
         import environment
 
-        report = {"command": environment.command(), "scaling": rows}
-        report |= {"preset": args.preset, **environment.describe()}
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+        environment.save(args.json, scaling=rows, preset=args.preset)
     return 0
 
 
