@@ -244,18 +244,25 @@ def keep_compiled_programs() -> None:
 
 def main_guard(main: Callable[..., int]) -> Callable[..., int]:
     """For every command: programs are kept; errors meant for users become one line on
-    stderr and exit code 2; Ctrl-C becomes 130."""
+    stderr and exit code 2; Ctrl-C becomes 130; a reader of the output that has left (`head`)
+    ends the command without a word, with 141 as a shell reports it."""
 
     @functools.wraps(main)
     def guarded(*args: Any, **kwargs: Any) -> int:
         try:
             keep_compiled_programs()
-            return main(*args, **kwargs)
+            code = main(*args, **kwargs)
+            sys.stdout.flush()  # here, where a reader that has left is noticed
+            return code
         except (ConfigError, CheckpointError) as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130
+        except BrokenPipeError:
+            # What is still buffered must go somewhere, or Python complains at its exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
 
     return guarded

@@ -11,6 +11,8 @@ from mjxhand import cli, runs
 from mjxhand.config import ConfigError
 from mjxhand.presets import PRESETS
 
+ROOT = Path(__file__).parents[1]
+
 
 @pytest.fixture(autouse=True)
 def on_a_cpu(monkeypatch):
@@ -163,6 +165,23 @@ def test_ctrl_c_is_exit_code_130(capsys):
     assert capsys.readouterr().err == "interrupted\n"
 
 
+def test_a_reader_that_has_left_ends_a_command_without_a_word():
+    code = "from mjxhand import cli; sys.exit(cli.main_guard(lambda: print('x' * 10))() or 0)"
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys; {code}"],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_other_errors_keep_their_traceback():
     @cli.main_guard
     def main():
@@ -175,11 +194,10 @@ def test_other_errors_keep_their_traceback():
 @pytest.mark.parametrize("command", ["train", "render"])
 def test_the_real_commands_fail_in_one_line(command, tmp_path):
     """As a person types it: nothing but that line on stderr, and no file is made."""
-    root = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-m", f"mjxhand.{command}", "nowhere"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         timeout=120,
