@@ -9,15 +9,15 @@ import dataclasses
 import functools
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjxhand import disturb, pools, randomize, tasks
+from mjxhand import control, disturb, pools, randomize, tasks
 from mjxhand import scene as scene_module
 from mjxhand.body import Body, read
 from mjxhand.config import Config, ConfigError
+from mjxhand.episode import METRICS, EnvParams, State
 from mjxhand.eye import Eye
 from mjxhand.physics import PhysicsState, make_physics
 from mjxhand.streams import Sizes, shape
@@ -25,38 +25,6 @@ from mjxhand.tasks.base import Goal
 
 MAX_VALUE = 1e10
 """Magnitude from which a state is no state any more: MuJoCo's mjMAXVAL."""
-
-
-@chex.dataclass(frozen=True)
-class EnvParams:
-    """What a run may change without recompiling."""
-
-    pool: PhysicsState  # [P, ...] settled states that resets draw from
-    goal_angle_max: jax.Array  # [] rad, the curriculum's farthest goal
-    goals: Any = None  # what the task draws goals from, if it needs anything
-    worlds: Any = None  # randomize.World [P, ...]: in what each pool state differs
-    threshold: Any = None  # [] what counts as reached now; None: the task's threshold
-    frames: Any = None  # u8[P, H, W, C] what the eye sees of the pool, if there is one
-
-
-@chex.dataclass(frozen=True)
-class State:
-    """One environment between two control steps."""
-
-    physics: PhysicsState
-    target: jax.Array  # [A] servo targets, rad
-    goal: Goal  # the task's; reorient: [4] target orientation, w x y z
-    distance: jax.Array  # [] to the goal, rad or m, see the task
-    goal_step: jax.Array  # [] int32, control steps spent on this goal
-    episode_step: jax.Array  # [] int32
-    goals: jax.Array  # [] int32, goals reached in this episode
-    key: jax.Array  # [2] uint32
-    obs: dict[str, jax.Array]  # stream → [size]; frames u8[H, W, C]
-    reward: jax.Array  # []
-    terminated: jax.Array  # [] bool: dropped, or a state that is no number
-    truncated: jax.Array  # [] bool: out of time, or all goals reached
-    metrics: dict[str, jax.Array]  # name → []
-    world: Any = None  # randomize.World of this episode; None: nothing is randomised
 
 
 class Env:
@@ -123,7 +91,7 @@ class Env:
     def metrics(self) -> tuple[str, ...]:
         """Names of `State.metrics`."""
         rewards = (f"reward/{name}" for name in self.task.terms)
-        return (*_METRICS, self.task.measure, *rewards, *self.task.metrics)
+        return (*METRICS, self.task.measure, *rewards, *self.task.metrics)
 
     def make_params(self, seed: int) -> EnvParams:
         """Fresh start states, made on the host by C MuJoCo, [P] of them; and goals."""
@@ -201,24 +169,8 @@ class Env:
             )
         target = self.control(action, state.target, state.physics)
         key, key_goal = jax.random.split(state.key)
-        pushed = disturb.push(
-            jax.random.fold_in(key_goal, 1),
-            state.physics,
-            self.scene,
-            state.world,
-            self.config.env.push_seconds,
-            self.config.control_seconds,
-        )
-        variant = randomize.variant_of(
-            state.world, self.scene, self.config.physics.substeps, state.target
-        )
-        stepped, overflow = self.physics.step_told(pushed, target, variant)
-        # NaN is not below either.
-        sound = [jnp.all(jnp.abs(x) < MAX_VALUE) for x in jax.tree.leaves(stepped)]
-        finite = jnp.all(jnp.array(sound))
-        # A state that is no number ends its own episode and spreads no further.
-        physics = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old), stepped, state.physics
+        physics, finite, overflow = self._simulate(
+            jax.random.fold_in(key_goal, 1), state, target
         )
         body = read(self.scene, physics)
 
@@ -277,7 +229,7 @@ class Env:
                 goal,
                 key,
                 state.world,
-                self.eye(physics.qpos) if self.eye else None,
+                self.eye(jnp.asarray(physics.qpos)) if self.eye else None,
             ),
             reward=reward,
             terminated=terminated,
@@ -286,26 +238,42 @@ class Env:
             world=state.world,
         )
 
+    def _simulate(
+        self, key: jax.Array, state: State, target: jax.Array
+    ) -> tuple[PhysicsState, jax.Array, Any]:
+        """One control step of the physics: its state, whether that is one, lost contacts."""
+        pushed = disturb.push(
+            key,
+            state.physics,
+            self.scene,
+            state.world,
+            self.config.env.push_seconds,
+            self.config.control_seconds,
+        )
+        variant = randomize.variant_of(
+            state.world, self.scene, self.config.physics.substeps, state.target
+        )
+        stepped, overflow = self.physics.step_told(pushed, target, variant)
+        # NaN is not below either.
+        sound = [jnp.all(jnp.abs(x) < MAX_VALUE) for x in jax.tree.leaves(stepped)]
+        finite = jnp.all(jnp.array(sound))
+        # A state that is no number ends its own episode and spreads no further.
+        physics = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old), stepped, state.physics
+        )
+        return physics, finite, overflow
+
     def control(
         self, action: jax.Array, target: jax.Array, physics: PhysicsState
     ) -> jax.Array:
         """New servo targets `[A]` (rad) for an action, given the last targets."""
-        cfg = self.config.env
-        low, high = jnp.asarray(self.scene.ctrl_range, jnp.float32).T
-        half = 0.5 * (high - low)
-        if cfg.actions == "discrete":
-            # Integers up to the division, so that the middle bin is exactly 0.
-            level = (2 * action - (cfg.bins - 1)) / jnp.float32(cfg.bins - 1)
-        else:
-            level = jnp.clip(action, -1.0, 1.0)
-        if cfg.control == "absolute":
-            target = low + half * (1.0 + level)
-        elif cfg.control == "relative_to_target":
-            target = target + cfg.relative_step * half * level
-        else:
-            measured = physics.qpos[self.scene.actuated]
-            target = measured + cfg.relative_step * half * level
-        return jnp.clip(target, low, high)
+        return control.servo_targets(
+            self.config.env,
+            jnp.asarray(self.scene.ctrl_range, jnp.float32),
+            action,
+            target,
+            measured=jnp.asarray(physics.qpos)[self.scene.actuated],
+        )
 
     def observe(
         self,
@@ -354,19 +322,6 @@ class Env:
             name: jnp.asarray(values.get(name, 0.0)).astype(jnp.float32)
             for name in self.metrics
         }
-
-
-_METRICS = (
-    "goals",
-    "success",
-    "dropped",
-    "timed_out",
-    "complete",
-    "invalid",
-    "overflow",
-    "return",
-    "length",
-)
 
 
 def _raw(key: jax.Array) -> jax.Array:

@@ -1,0 +1,37 @@
+"""From actions to servo targets."""
+
+import jax
+import jax.numpy as jnp
+
+from mjxhand.config import EnvConfig
+
+
+def servo_targets(
+    cfg: EnvConfig,
+    ctrl_range: jax.Array,
+    action: jax.Array,
+    target: jax.Array,
+    measured: jax.Array,
+) -> jax.Array:
+    """New servo targets `[A]`, rad, within their ranges; see `EnvConfig.control`.
+
+    Args:
+        ctrl_range: smallest and largest target of each servo, f32 [A, 2], rad.
+        action: int32 [A] in 0 … bins-1 (discrete) or float [A] in [-1, 1].
+        target: the last targets [A], rad.
+        measured: the angles that the servos hold [A], rad.
+    """
+    low, high = ctrl_range.T
+    half = 0.5 * (high - low)
+    if cfg.actions == "discrete":
+        # Integers up to the division, so that the middle bin is exactly 0.
+        level = (2 * action - (cfg.bins - 1)) / jnp.float32(cfg.bins - 1)
+    else:
+        level = jnp.clip(action, -1.0, 1.0)
+    if cfg.control == "absolute":
+        moved = low + half * (1.0 + level)
+    elif cfg.control == "relative_to_target":
+        moved = target + cfg.relative_step * half * level
+    else:
+        moved = measured + cfg.relative_step * half * level
+    return jnp.clip(moved, low, high)
