@@ -13,8 +13,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from mjxhand import atlas, vision_file
 from mjxhand.arguments import suggest
+from mjxhand.checks import flatten
 from mjxhand.config import Config, ConfigError
-from mjxhand.presets import flatten
 from mjxhand.storage import write_text_atomically
 
 T = TypeVar("T")

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from mjxhand import presets, pretrained, runs
+from mjxhand import checks, presets, pretrained, runs
+from mjxhand.checks import check, flatten
 from mjxhand.config import Config, ConfigError
-from mjxhand.presets import PRESETS, check, flatten
+from mjxhand.presets import PRESETS
 
 
 def changed(config: Config, name: str, value) -> Config:
@@ -203,5 +204,5 @@ def test_every_number_has_a_range():
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
     free = {name for name in named if name.startswith("env.reward.")}
-    assert named - free <= set(presets._RANGES)
-    assert set(presets._RANGES) <= set(flatten(Config()))
+    assert named - free <= set(checks.RANGES)
+    assert set(checks.RANGES) <= set(flatten(Config()))

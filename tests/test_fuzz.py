@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 from mjxhand import agent as agent_module
 from mjxhand import atlas, evaluate, metrics, pretrained, runs, storage, tasks
 from mjxhand.checkpoint import CheckpointError, Checkpoints
+from mjxhand.checks import RANGES, check, flatten
 from mjxhand.config import Config, ConfigError
 from mjxhand.env import Env
-from mjxhand.presets import _RANGES, PRESETS, check, flatten
+from mjxhand.presets import PRESETS
 from mjxhand.sharding import Program, make_mesh
 from mjxhand.train import train
 
@@ -302,7 +303,7 @@ def values(hint, name: str, sound: bool):
     if hint is int:
         return st.sampled_from([1, 2, 4, 8] if sound else [-1, 0, 1, 2, 3, 4, 6, 8])
     if hint is float:
-        low, high, _ = _RANGES.get(name, (-5.0, 5.0, True))
+        low, high, _ = RANGES.get(name, (-5.0, 5.0, True))
         inside = [low + part * (min(high, low + 1.0) - low) for part in (0.3, 0.9)]
         if sound:
             return st.sampled_from(inside)
