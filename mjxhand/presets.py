@@ -38,8 +38,10 @@ _EMPTY_HAND = Config(
         relative_step=0.16,
         reward=RewardConfig(progress=50.0),
     ),
-    network=NetworkConfig(units_scale=0.2),
-    ppo=replace(_SMALL_PPO, num_envs=128, target_kl=0.02),
+    network=NetworkConfig(units_scale=0.3),
+    ppo=replace(
+        _SMALL_PPO, num_envs=128, target_kl=0.02, num_epochs=2, learning_rate=1e-3
+    ),
     checkpoint_updates=200,
     pool_updates=500,
     evaluate_episodes=128,
@@ -94,14 +96,14 @@ PRESETS: dict[str, Config] = {
     "reach": replace(
         _EMPTY_HAND,
         preset="reach",
-        env=replace(_EMPTY_HAND.env, goal_encoding="relative"),
-        total_steps=1_000_000,
+        env=replace(_EMPTY_HAND.env, goal_encoding="relative", relative_step=0.1),
+        total_steps=1_200_000,
     ),
     "opposition": replace(
         _EMPTY_HAND,
         preset="opposition",
         env=replace(_EMPTY_HAND.env, task="opposition"),
-        total_steps=500_000,
+        total_steps=400_000,
     ),
     # The full model on the full task.
     "fpn": _FPN,
