@@ -215,9 +215,10 @@ def _loop(
         metrics = Metrics(run.out, resume_at=run.update) if main else None
         if metrics:
             stack.enter_context(metrics)
+        gpu_use = stack.enter_context(watch.GpuUse())
         progress = stack.enter_context(Progress(config, title, quiet=quiet or not main))
         while not (run.complete or distributed.agree(stop.asked)):
-            line = run.step()
+            line = run.step() | gpu_use()
             if metrics:
                 metrics.write(line)
             progress.show(line)

@@ -1,6 +1,9 @@
-"""A long run watched: how much memory it holds, and whether it still moves."""
+"""A long run watched: its memory, how busy its GPUs are, and whether it still moves."""
 
 import faulthandler
+import os
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -36,6 +39,55 @@ def _resident() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+class GpuUse:
+    """How busy this process's NVIDIA GPUs are; nothing where there are none.
+
+    A thread asks `nvidia-smi`, which training does not wait for. A GPU counts as busy while any
+    kernel runs, however small.
+
+    Args:
+        seconds: between two questions.
+    """
+
+    def __init__(self, seconds: float = 5.0):
+        self._seconds = seconds
+        self._percent: float | None = None
+        self._over = threading.Event()
+
+    def __enter__(self) -> Self:
+        program = shutil.which("nvidia-smi")
+        if program and jax.default_backend() == "gpu":
+            command = [
+                program,
+                "--query-gpu=utilization.gpu",
+                "--format=csv,noheader,nounits",
+            ]
+            if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+                command += ["-i", visible]
+            threading.Thread(
+                target=self._watch, args=(command,), name="gpu use", daemon=True
+            ).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def __call__(self) -> dict[str, float]:
+        """`gpu/utilization`, percent of the last moments, mean over the GPUs; or nothing."""
+        return {} if self._percent is None else {"gpu/utilization": self._percent}
+
+    def _watch(self, command: list[str]) -> None:
+        while not self._over.wait(self._seconds):
+            try:
+                said = subprocess.run(
+                    command, capture_output=True, text=True, timeout=30, check=True
+                ).stdout.split()
+                self._percent = sum(map(float, said)) / len(said)
+            # A driver that does not tell is no reason to stop, or to tell old numbers.
+            except (OSError, subprocess.SubprocessError, ValueError, ZeroDivisionError):
+                self._percent = None
 
 
 class Watchdog:

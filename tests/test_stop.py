@@ -91,3 +91,32 @@ def test_memory_is_what_the_process_holds():
     assert 10 < before < 10**6
     assert 180 < after - before < 260
     del ballast
+
+
+def test_gpu_use_is_what_nvidia_smi_says(tmp_path, monkeypatch):
+    program, answer = tmp_path / "nvidia-smi", tmp_path / "answer"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ncat {answer}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    with watch.GpuUse(seconds=0.05) as use:  # on a CPU nobody is asked
+        time.sleep(0.2)
+        assert use() == {}
+    assert not (tmp_path / "asked").exists()
+
+    def soon(expected):
+        end = time.monotonic() + 20
+        while use() != expected:
+            assert time.monotonic() < end, use()
+            time.sleep(0.02)
+
+    monkeypatch.setattr(watch.jax, "default_backend", lambda: "gpu")
+    answer.write_text("90\n71\n")
+    with watch.GpuUse(seconds=0.05) as use:
+        soon({"gpu/utilization": 80.5})
+        answer.write_text("[N/A]\n")
+        soon({})
+        answer.write_text("10\n20\n")
+        soon({"gpu/utilization": 15.0})
+    asked = (tmp_path / "asked").read_text().splitlines()[0]
+    assert asked == "--query-gpu=utilization.gpu --format=csv,noheader,nounits -i 2,5"
