@@ -1,12 +1,17 @@
 """What an analysis knows of a network's build: its areas, in what order, and which remember."""
 
+import zlib
 from typing import Any
+
+import numpy as np
 
 from mjxhand.agent import Agent
 from mjxhand.wiring import Wiring, layer_names
 
 ACTIONS = "actions"
 """The policy's mean commands, where they stand beside areas."""
+MOST_UNITS = 256
+"""Units of a convolutional area that are recorded: V1 alone has more than all others together."""
 
 
 def wiring_of(agent: Agent) -> Wiring | None:
@@ -46,6 +51,25 @@ def depths(agent: Agent, areas: tuple[str, ...] = ()) -> dict[str, int]:
                 name: before + index + 1 for index, name in enumerate(layer_names(area))
             }
     return depth
+
+
+def sampled(agent: Agent) -> dict[str, np.ndarray]:
+    """Units of the convolutional areas that are recorded, in order; of other areas all are.
+
+    The same ones every time, drawn at random over maps and channels. An area that a recurrent
+    one receives is kept whole: its dynamics depend on all of it.
+    """
+    wiring = wiring_of(agent)
+    if wiring is None:
+        return {}
+    needed = {s for area in recurrent(agent) for s in wiring.sources(area)}
+    chosen = {}
+    for area in wiring.areas:
+        if area.conv and area.name not in needed and area.units > MOST_UNITS:
+            rng = np.random.default_rng(zlib.crc32(area.name.encode()))
+            drawn = rng.choice(area.units, MOST_UNITS, replace=False)
+            chosen[area.name] = np.sort(drawn)
+    return chosen
 
 
 def recurrent(agent: Agent) -> tuple[str, ...]:

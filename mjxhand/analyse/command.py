@@ -15,6 +15,7 @@ from mjxhand.analyse import (
     gather,
     lesion,
     linearise,
+    pictures,
     record,
     report,
     run,
@@ -97,11 +98,6 @@ def main(argv: list[str] | None = None) -> int:
         display.say(f"report: {write_report(out)}")
         return 0
     policy = load_policy(options.dir, options.step)
-    if policy.config.env.vision == "pixels":
-        raise ConfigError(
-            f"{options.dir} sees frames, and the analysis reads senses that are few "
-            "numbers: analyse a run with --env.vision pose"
-        )
     env = make_env(policy.config, impl=options.impl)
     display.say(f"{env.label}, update {policy.update}, {env.physics.impl} physics")
     settings = record.plan(
@@ -191,8 +187,12 @@ def analyse(
         if areas:
             with display.stage(f"fixed points, {who}", len(areas)) as show:
                 parts.append(run.of_dynamics(recording, network, prefix, show))
-        with display.stage(f"saliency, {who}", saliency.WINDOWS) as show:
+        with display.stage(f"saliency, {who}", saliency.windows_for(network)) as show:
             parts.append(run.of_saliency(recording, network, prefix, show))
+        visual = pictures.visual_areas(network.agent)
+        if visual:
+            with display.stage(f"visual areas, {who}", len(visual)) as show:
+                parts.append(run.of_pictures(recording, network, prefix, show))
     tables = run.joined(parts)
     planned = tables.get("planning_test", pd.DataFrame())
     if len(planned):

@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mjxhand import rotations
+from mjxhand import rotations, streams
 from mjxhand.agent import Agent, strong
+from mjxhand.analyse import anatomy
 from mjxhand.analyse.recording import AREA, CONTROL, SENSE
 from mjxhand.body import read
 from mjxhand.env import Env
@@ -17,6 +18,8 @@ from mjxhand.rollout import where
 
 BLOCK = 32
 """Control steps of one call of the compiled function."""
+THUMBNAIL = 8
+"""Edge of the small picture that is recorded of a frame, pixels."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,13 @@ def expected_action(distribution: Any, logits: jax.Array) -> jax.Array:
     return distribution.mode(logits)
 
 
+def thumbnail(frames: jax.Array) -> jax.Array:
+    """Frames u8[N, H, W, C] as few numbers: f32[N, THUMBNAIL² · C] in ± 0.5."""
+    shape = (len(frames), THUMBNAIL, THUMBNAIL, frames.shape[-1])
+    small = jax.image.resize(frames / 255.0 - 0.5, shape, "linear")
+    return small.reshape(len(frames), -1)
+
+
 class Recorder:
     """Plays blocks of control steps; compiled once for any weights and seed."""
 
@@ -55,6 +65,7 @@ class Recorder:
         self.envs = envs
         self.dtype = jnp.dtype(dtype)
         self.control = control
+        self.units = anatomy.sampled(agent)
         self._start = jax.jit(self._begin)
         self._play = jax.jit(self._block)
 
@@ -138,10 +149,11 @@ class Recorder:
             levels = 2.0 * levels / (self.agent.distribution.bins - 1) - 1.0
         narrow = {AREA + k: v for k, v in out.areas.items()}
         narrow |= {CONTROL + k: v for k, v in control_areas.items()}
-        frame = {k: v.astype(self.dtype) for k, v in narrow.items()}
+        frame = {k: self._some(k, v).astype(self.dtype) for k, v in narrow.items()}
         for name, value in state.obs.items():
-            narrow_touch = self.dtype if name == "touch" else jnp.float32
-            frame[SENSE + name] = value.astype(narrow_touch)
+            seen = streams.is_frames(self.agent.observation_sizes[name])
+            dtype = self.dtype if seen or name == "touch" else jnp.float32
+            frame[SENSE + name] = (thumbnail(value) if seen else value).astype(dtype)
         if hasattr(self.env.task, "remaining"):
             turn = jax.vmap(self.env.task.remaining)(state.goal, body)
             frame["remaining"] = rotations.log(turn)
@@ -161,6 +173,11 @@ class Recorder:
             "fingertips": body.fingertips,
             "joint_angle": body.joint_angle,
         }
+
+    def _some(self, name: str, activity: jax.Array) -> jax.Array:
+        """The units of an area that are recorded."""
+        units = self.units.get(name.rpartition("/")[2])
+        return activity if units is None else activity[:, units]
 
     def _goal(self, state) -> jax.Array:
         """Present goals as numbers `[N, ...]`: the orientation, or else what the task holds.

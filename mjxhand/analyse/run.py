@@ -12,6 +12,7 @@ from mjxhand.analyse import (
     decoding,
     geometry,
     linearise,
+    pictures,
     planning,
     saliency,
     selectivity,
@@ -215,6 +216,14 @@ def of_saliency(
     except ConfigError:  # no goal lasts a whole window: the report says so
         return {}
     return {"saliency": table.assign(policy=POLICY[prefix])}
+
+
+def of_pictures(
+    recording: Recording, policy: Policy, prefix: str, show: Show
+) -> Tables:
+    """Feature maps and maximising images of the visual areas."""
+    table = pictures.table(policy, recording, show=show)
+    return {"pictures": table.assign(policy=POLICY[prefix])}
 
 
 def joined(parts: list[Tables]) -> Tables:

@@ -17,17 +17,22 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from mjxhand import streams
 from mjxhand.agent import Agent
+from mjxhand.analyse import retina
 from mjxhand.analyse.anatomy import ACTIONS
 from mjxhand.analyse.recorder import expected_action
 from mjxhand.analyse.recording import SENSE, Recording
 from mjxhand.config import ConfigError
 from mjxhand.evaluate import Policy
+from mjxhand.networks import vision
 
 WINDOW = 8
 """Control steps of a window; memory older than that is left out."""
 WINDOWS = 48
 """Windows that are attributed."""
+WINDOWS_OF_FRAMES = 6
+"""The same where frames are seen, of which each has thousands of numbers."""
 POINTS = 24
 """Points of the midpoint rule along the line."""
 UNITS = 16
@@ -60,31 +65,37 @@ def integrated_gradients(
     return jax.tree.map(lambda t, d: t * d / points, total, difference)
 
 
+def windows_for(policy: Policy) -> int:
+    """How many windows are attributed."""
+    return WINDOWS_OF_FRAMES if policy.config.env.vision == "pixels" else WINDOWS
+
+
 def windows_of(
-    recording: Recording, senses: tuple[str, ...], count: int, window: int, seed: int
+    recording: Recording, names: tuple[str, ...], count: int, window: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Raw senses `[count, window, size]` of windows inside one goal, by stream name.
+    """Arrays `[count, window, size]` of windows inside one goal, by name.
+
+    Args:
+        names: arrays of the recording.
 
     Raises:
         ConfigError: no goal lasts so long.
     """
     rng = np.random.default_rng(seed)
-    kept: dict[str, list[np.ndarray]] = {s: [] for s in senses}
+    kept: dict[str, list[np.ndarray]] = {n: [] for n in names}
     share = -(-count // len(recording))
-    for arrays in recording.shards([*(SENSE + s for s in senses), "segment"]):
+    for arrays in recording.shards([*names, "segment"]):
         segment = arrays["segment"]
         last = segment.shape[1] - window + 1
         env, start = np.nonzero(segment[:, :last] == segment[:, window - 1 :])
         if not len(env):
             continue
         drawn = rng.choice(len(env), min(share, len(env)), replace=False)
-        for s in senses:
-            kept[s] += [
-                arrays[SENSE + s][env[i], start[i] : start[i] + window] for i in drawn
-            ]
-    if not kept[senses[0]]:
+        for n in names:
+            kept[n] += [arrays[n][env[i], start[i] : start[i] + window] for i in drawn]
+    if not kept[names[0]]:
         raise ConfigError(f"no goal lasts {window} steps: record more (--steps)")
-    return {s: np.stack(v)[:count] for s, v in kept.items()}
+    return {n: np.stack(v)[:count] for n, v in kept.items()}
 
 
 @dataclass(frozen=True)
@@ -104,11 +115,12 @@ def attribute(
 ) -> dict[str, Attribution]:
     """Attributions of areas' and the actions' last activity in each window, by area.
 
-    The baseline is the mean of every sense (0 once normalised); memory begins at zero.
-    All areas are attributed by one program, which no weights are compiled into.
+    The baseline is the mean of every sense (0 once normalised), of frames the mean of those
+    given; memory begins at zero. All areas are attributed by one program, which no weights are
+    compiled into.
 
     Args:
-        senses: raw, `[count, window, size]` by stream.
+        senses: raw, `[count, window, size]` by stream; frames `[count, window, H, W, C]`.
         areas: areas of the network, or `ACTIONS`; of each at most `UNITS` units.
         show: called with the windows done.
     """
@@ -116,10 +128,15 @@ def attribute(
     count, window = next(iter(senses.values())).shape[:2]
     # The privileged stream reaches the critic only; a value is needed all the same.
     sizes = agent.observation_sizes
-    every = {n: np.zeros((count, window, s), np.float32) for n, s in sizes.items()}
+    every = streams.blank(sizes, count, window)
     normalized = agent.normalize({**every, **senses}, policy.stats)
-    x = {n: jnp.asarray(normalized[n]) for n in senses}
-    zero = {n: jnp.zeros_like(v[0]) for n, v in x.items()}
+    x = {n: jnp.asarray(normalized[n], jnp.float32) for n in senses}
+    zero = {
+        n: jnp.broadcast_to(jnp.mean(v, (0, 1)), v.shape[1:])
+        if streams.is_frames(sizes[n])
+        else jnp.zeros_like(v[0])
+        for n, v in x.items()
+    }
     chosen = _chosen(policy, zero, areas, seed)
 
     def some(params, obs):
@@ -134,7 +151,10 @@ def attribute(
     parts = []
     for index in range(count):
         obs = {n: v[index] for n, v in x.items()}
-        parts.append(jax.device_get(one(policy.params, obs)))
+        grads, change = jax.device_get(one(policy.params, obs))
+        # Frames as vectors, like all other senses.
+        grads = {n: g.reshape(*g.shape[:2], -1) for n, g in grads.items()}
+        parts.append((grads, change))
         show(index + 1)
     grads = {n: np.stack([g[n] for g, _ in parts]) for n in x}
     change = np.stack([c for _, c in parts])
@@ -155,9 +175,7 @@ def attribute(
 def _last(agent: Agent, params: Any, obs: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """What every area, and the policy, does after normalised senses `[window, size]`."""
     window = next(iter(obs.values())).shape[0]
-    full = {
-        n: jnp.zeros((window, 1, size)) for n, size in agent.observation_sizes.items()
-    }
+    full = streams.blank(agent.observation_sizes, window, 1)
     full |= {n: v[:, None] for n, v in obs.items()}
     began = jnp.zeros((window, 1), bool)
     _, out = agent.apply(params, agent.initial_carry(1), full, began)
@@ -182,7 +200,7 @@ def table(
     recording: Recording,
     areas: tuple[str, ...],
     *,
-    count: int = WINDOWS,
+    count: int | None = None,
     window: int = WINDOW,
     seed: int = 0,
     show: Callable[[float], None] = lambda done: None,
@@ -194,8 +212,16 @@ def table(
         that which comes from before the last step), `per_input` (share over the width of the
         sense, of the sum of that), `error` (of the integral, as in `attribute`).
     """
-    streams = [s for s in recording.of_kind(SENSE) if s != "privileged"]
-    senses = windows_of(recording, tuple(streams), count, window, seed)
+    names = [s for s in recording.of_kind(SENSE) if s != "privileged"]
+    redraw = retina.redraw(policy)
+    count = count or windows_for(policy)
+    poses = retina.POSE if redraw else ()
+    found = windows_of(
+        recording, (*(SENSE + s for s in names), *poses), count, window, seed
+    )
+    senses = {s: found[SENSE + s] for s in names}
+    if redraw:
+        senses[vision.STREAM] = redraw(found)
     found = attribute(policy, senses, (*areas, ACTIONS), seed, show)
     rows = []
     for area, one in found.items():

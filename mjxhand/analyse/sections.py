@@ -9,6 +9,7 @@ from mjxhand.analyse import (
     figures_dynamics,
     figures_geometry,
     figures_lesions,
+    figures_visual,
 )
 from mjxhand.analyse.figures import Tables
 
@@ -130,5 +131,16 @@ SECTIONS = (
         "saliency",
         "Integrated gradients from each area's activity, and from the mean commands, to the "
         "senses of the last eight steps.",
+    ),
+    Section(
+        "What the visual areas look for",
+        figures_visual.pictures,
+        ("visual_areas",),
+        "pictures",
+        "For the channels of V1 to IT that differ most between frames: left, their map of one "
+        "frame (black: 0, white: the area's highest); right, the image that raises the mean of the "
+        "map most, found by gradient ascent from faint noise. White: a channel that noise does not "
+        "excite. Of a deep area such an image says "
+        "what drives it, not what it is for.",
     ),
 )
