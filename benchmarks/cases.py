@@ -33,6 +33,8 @@ UPDATE_SIZES = {
     ("fpn", "native"): (64, 256),
 }
 LARGE = (1024, 4096, 8192, 16384)
+SEEING = (1024, 4096, 8192)
+"""The same where every environment has frames: each takes 12 KiB per step of an update."""
 IMPLS = ("jax", "warp")
 
 
@@ -59,6 +61,13 @@ def _cpu() -> Iterator[Case]:
             make = partial(programs.update_program, preset, impl, n)
             kind = f"update/{preset}"
             yield _case(kind, (impl, n), make, "cpu", impl=impl, num_envs=n)
+    for n in (16, 64):
+        yield _pixels("laptop", "native", n, "cpu")
+
+
+def _pixels(preset: str, impl: str, n: int, on: str) -> Case:
+    make = partial(programs.update_program, preset, impl, n, pixels=True)
+    return _case(f"pixels/{preset}", (impl, n), make, on, impl=impl, num_envs=n)
 
 
 def _accelerator() -> Iterator[Case]:
@@ -75,6 +84,8 @@ def _accelerator() -> Iterator[Case]:
             }
             for kind, make in makers.items():
                 yield _case(kind, (impl, n), make, "accelerator", impl=impl, num_envs=n)
+        for n in SEEING:
+            yield _pixels("fpn", impl, n, "accelerator")
 
 
 CASES: tuple[Case, ...] = (*_cpu(), *_accelerator())

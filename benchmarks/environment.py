@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -41,7 +42,7 @@ def command() -> str:
     script = Path(sys.argv[0]).resolve()
     root = Path(__file__).resolve().parent.parent
     name = script.relative_to(root) if script.is_relative_to(root) else script.name
-    return " ".join(["python", str(name), *sys.argv[1:]])
+    return shlex.join(["python", str(name), *sys.argv[1:]])
 
 
 def peak_memory_mb() -> float:

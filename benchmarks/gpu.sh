@@ -19,14 +19,14 @@ run() {
 }
 
 if [[ -n "${TINY:-}" ]]; then
-  run "$python" benchmarks/run.py -f '^(physics|env|policy/fpn|update/laptop)/native/64$' \
+  run "$python" benchmarks/run.py -f '^((physics|env|policy/fpn|update/laptop)/native/64|pixels/laptop/native/16)$' \
     --repeats 1 --json "$out/speed-native.json"
   run "$python" benchmarks/breakdown.py smoke --impl native --json "$out/breakdown.json"
   run "$python" benchmarks/first.py smoke --json "$out/first.json"
 else
   # One file per back end and case, so that none is lost with another.
   for impl in warp jax; do
-    for kind in physics env policy/fpn update/fpn update/baseline; do
+    for kind in physics env policy/fpn update/fpn update/baseline pixels/fpn; do
       run "$python" benchmarks/run.py --on accelerator -f "^$kind/$impl/" \
         --json "$out/speed-$impl-${kind//\//-}.json"
     done

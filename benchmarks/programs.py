@@ -67,9 +67,18 @@ def physics_program(impl: str, num_envs: int, control_steps: int) -> Program:
     )
 
 
-def config_of(preset: str, impl: str, num_envs: int | None = None) -> Config:
-    """A preset with another back end and, if given, number of environments."""
+def config_of(
+    preset: str, impl: str, num_envs: int | None = None, *, pixels: bool = False
+) -> Config:
+    """A preset with another back end and, if given, number of environments.
+
+    Args:
+      pixels: frames of 64 x 64 in place of the pose.
+    """
     config = presets.PRESETS[preset]
+    if pixels:
+        env = replace(config.env, vision="pixels", goal_encoding="absolute")
+        config = replace(config, env=env)
     num_envs = num_envs or config.ppo.num_envs
     config = replace(
         config,
@@ -143,9 +152,11 @@ def policy_program(
     )
 
 
-def update_program(preset: str, impl: str, num_envs: int | None) -> Program:
+def update_program(
+    preset: str, impl: str, num_envs: int | None, *, pixels: bool = False
+) -> Program:
     """One whole update over all devices, as `mjxhand.train` runs it."""
-    config = config_of(preset, impl, num_envs)
+    config = config_of(preset, impl, num_envs, pixels=pixels)
     env = Env(config)
     agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
     program = sharding.Program(config, env, agent, sharding.make_mesh())

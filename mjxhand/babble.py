@@ -12,10 +12,11 @@ from mjxhand.rollout import where
 
 ENVS = 128
 """Hands that move at once."""
-
-
 BLOCK = 8
-"""Control steps that are compiled as one."""
+"""Control steps that a hand moves before another start state: few, since what a stream learns
+of orientations depends on how many of them it sees, and in a block they are much alike."""
+POOL = 1024
+"""Fewest start states of a round."""
 
 
 class Hands:
@@ -26,7 +27,8 @@ class Hands:
     """
 
     def __init__(self, config: Config, seed: int):
-        env = dataclasses.replace(config.env, vision="pose")
+        pool = max(POOL, config.env.pool_size)
+        env = dataclasses.replace(config.env, vision="pose", pool_size=pool)
         self.env = Env(dataclasses.replace(config, env=env))
         if self.env.scene.object == "none":
             raise ConfigError(
@@ -34,31 +36,30 @@ class Hands:
                 "learn; use a task with an object"
             )
         self.eye = Eye.of(config, self.env.scene)
-        self._reset = jax.jit(jax.vmap(self.env.reset, in_axes=(0, None)))
         self._move = jax.jit(self._block)
         self.restart(seed)
 
     def restart(self, seed: int) -> None:
         """Begin anew with start states of this seed."""
         self._params = self.env.make_params(seed)
-        self._key, key = jax.random.split(jax.random.PRNGKey(seed))
-        self._state = self._reset(jax.random.split(key, ENVS), self._params)
+        self._key = jax.random.PRNGKey(seed)
 
     def draw(self, num: int) -> tuple[np.ndarray, np.ndarray]:
         """`num` frames u8[num, H, W, C] and the poses f32[num, 7] that belong to them."""
         drawn = []
         for _ in range(-(-num // (ENVS * BLOCK))):
-            self._state, self._key, qpos = self._move(
-                self._state, self._key, self._params
-            )
+            self._key, qpos = self._move(self._key, self._params)
             drawn.append(np.asarray(qpos).reshape(-1, qpos.shape[-1]))
         qpos = np.concatenate(drawn)[:num]
         return self.eye.frames(qpos), qpos[:, self.env.scene.cube_qpos]
 
-    def _block(self, state, key, params):
-        """Control steps of all hands; the states that they begin with, none of them ended."""
+    def _block(self, key, params):
+        """Control steps of all hands from fresh starts; qpos [BLOCK, ENVS, nq] before each."""
         env = self.env
         shape = (ENVS, env.num_actuators)
+        reset = jax.vmap(env.reset, in_axes=(0, None))
+        key, key_start = jax.random.split(key)
+        start = reset(jax.random.split(key_start, ENVS), params)
 
         def step(carry, _):
             state, key = carry
@@ -68,10 +69,9 @@ class Hands:
             else:
                 action = jax.random.uniform(key_action, shape, minval=-1.0)
             after = jax.vmap(env.step, in_axes=(0, 0, None))(state, action, params)
-            keys = jax.random.split(key_reset, ENVS)
-            fresh = jax.vmap(env.reset, in_axes=(0, None))(keys, params)
+            fresh = reset(jax.random.split(key_reset, ENVS), params)
             ended = after.terminated | after.truncated
             return (where(ended, fresh, after), key), state.physics.qpos
 
-        (state, key), qpos = jax.lax.scan(step, (state, key), None, length=BLOCK)
-        return state, key, qpos
+        (_, key), qpos = jax.lax.scan(step, (start, key), None, length=BLOCK)
+        return key, qpos
