@@ -19,7 +19,7 @@ from mjxhand.runs import read_config as read_config
 
 T = TypeVar("T")
 PRESET_NAMES = ", ".join(presets.PRESETS)
-ALIASES = {"--atlas": "--network.atlas"}
+ALIASES = {"--task": "--env.task", "--atlas": "--network.atlas"}
 Dir = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
 Preset = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")]
 

@@ -75,7 +75,7 @@ class EnvConfig:
     """The task, its goals, its control."""
 
     task: str = "reorient"
-    """Name of the task (reorient, chain, reach, opposition), or your own as `module:Class`."""
+    """Name of the task (reorient, chain, reach, opposition), or your own as `module:Class` (short: --task)."""
     actions: Literal["discrete", "continuous"] = "discrete"
     """`discrete`: `bins` levels per actuator; `continuous`: numbers in [-1, 1]."""
     bins: int = 11

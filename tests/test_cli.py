@@ -57,6 +57,13 @@ def test_options_reach_their_fields():
     assert options.quiet
 
 
+@pytest.mark.parametrize("given", [["--task", "chain"], ["--task=chain"]])
+def test_short_names(given):
+    config, _ = cli.parse_config(["smoke", *given, "--atlas", "derived"])
+    assert config.env.task == "chain"
+    assert config.network.atlas == "derived"
+
+
 WRONG = [
     ("smok", "unknown preset 'smok' (did you mean smoke?)"),
     ("xyzzy", "choose smoke, laptop, reach, opposition, fpn, baseline"),
