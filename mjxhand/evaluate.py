@@ -5,21 +5,21 @@ is left out for being long.
 """
 
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mjxhand import cli
+from mjxhand import tally as tallies
 from mjxhand.agent import Agent
 from mjxhand.env import Env, EnvParams, State
 from mjxhand.policy import Policy, load_policy, make_env, policy_of, untrained
 from mjxhand.rollout import where
+from mjxhand.tally import sentence
 
 __all__ = [
     "Evaluator",
@@ -33,21 +33,6 @@ __all__ = [
 
 # The pool that evaluation resets from is made from its own seed, never a training one.
 POOL_SEED = 1_000_003
-
-
-@chex.dataclass(frozen=True)
-class Tally:
-    """What is counted of each environment's one episode; all `[N]`."""
-
-    over: jax.Array  # bool
-    goals: jax.Array
-    goal_time: jax.Array  # control steps spent on goals that were reached
-    length: jax.Array  # control steps
-    reward: jax.Array  # sum of rewards
-    dropped: jax.Array
-    timed_out: jax.Array
-    complete: jax.Array
-    invalid: jax.Array
 
 
 class Evaluator:
@@ -119,11 +104,30 @@ class Evaluator:
             if over and count >= steps:
                 break
         return (
-            _summary(self, policy, jax.device_get(tally), seed, goal_angle_max),
+            self._summary(policy, jax.device_get(tally), seed, goal_angle_max),
             jax.tree.map(lambda *blocks: np.concatenate(blocks)[:steps], *kept)
             if kept
             else {},
         )
+
+    def _summary(
+        self, policy: Policy, tally: Any, seed: int, goal_angle_max: float
+    ) -> dict[str, Any]:
+        """What was counted, and how it was made."""
+        env = self.env
+        return {
+            "task": env.label_at(goal_angle_max),
+            "object": env.scene.object,
+            **tallies.summary(tally, env.config.control_seconds),
+            "update": policy.update,
+            "seed": seed,
+            "deterministic": self.deterministic,
+            "impl": env.physics.impl,
+            "threshold": env.task.threshold,
+            "max_goals": env.task.num_goals,
+            "unit": env.task.unit,
+            "goal_angle_max": float(goal_angle_max),
+        }
 
     def _blocks(self, policy: Policy, seed: int, goal_angle_max: float):
         """Yields the tally and the first environment's frames after each block."""
@@ -138,11 +142,9 @@ class Evaluator:
     def _begin(self, key: jax.Array, params: EnvParams):
         keys = jax.random.split(key, self.episodes + 1)
         state = jax.vmap(self.env.reset, in_axes=(0, None))(keys[1:], params)
-        zeros = jnp.zeros(self.episodes)
-        names = [name for name in Tally.__annotations__ if name != "over"]
-        tally = Tally(over=zeros > 0, **dict.fromkeys(names, zeros))
         memory = self.agent.initial_carry(self.episodes)
-        return state, memory, zeros == 0, keys[0], tally
+        began = jnp.ones(self.episodes, bool)
+        return state, memory, began, keys[0], tallies.begin(self.episodes)
 
     def _play(self, weights, stats, params: EnvParams, carry):
         """As many control steps of every environment as a goal may take."""
@@ -157,7 +159,7 @@ class Evaluator:
                 action = self.agent.distribution.sample(out.logits, key_action)
             after = jax.vmap(self.env.step, in_axes=(0, 0, None))(state, action, params)
             ended = after.terminated | after.truncated
-            tally = _count(tally, state, after, ended)
+            tally = tallies.count(tally, state, after, ended)
             frame = jax.tree.map(lambda x: x[0], _frame(state, began, after, ended))
             # Episodes after the first keep the batch and the film going; they do not count.
             keys = jax.random.split(key_reset, self.episodes)
@@ -182,86 +184,6 @@ def _frame(before: State, began, after: State, ended) -> dict[str, Any]:
         "dropped": after.metrics["dropped"] > 0,
         "ended": ended,
     }
-
-
-def _count(tally: Tally, before: State, after: State, ended: jax.Array) -> Tally:
-    live = ~tally.over
-    m = after.metrics
-    gained = m["success"] * live
-
-    def at_end(name):
-        return getattr(tally, name) + m[name] * (live & ended)
-
-    return Tally(
-        over=tally.over | ended,
-        goals=tally.goals + gained,
-        goal_time=tally.goal_time + gained * (before.goal_step + 1),
-        length=tally.length + live,
-        reward=tally.reward + after.reward * live,
-        dropped=at_end("dropped"),
-        timed_out=at_end("timed_out"),
-        complete=at_end("complete"),
-        invalid=at_end("invalid"),
-    )
-
-
-def _summary(
-    played: Evaluator, policy: Policy, tally: Tally, seed: int, goal_angle_max: float
-) -> dict[str, Any]:
-    env, episodes = played.env, played.episodes
-    dt = env.config.control_seconds
-    goals = np.asarray(tally.goals)
-    total = float(goals.sum())
-    sd = float(goals.std(ddof=1)) if episodes > 1 else 0.0
-    values, counts = np.unique(goals.astype(int), return_counts=True)
-    return {
-        "task": env.label_at(goal_angle_max),
-        "object": env.scene.object,
-        "episodes": episodes,
-        "unfinished": int((~np.asarray(tally.over)).sum()),
-        "goals": {
-            "mean": float(goals.mean()),
-            "sd": sd,
-            # Normal approximation of the 95 % interval of the mean.
-            "ci95": 1.96 * sd / math.sqrt(episodes),
-            "median": float(np.median(goals)),
-            "max": int(goals.max()),
-            "histogram": {int(v): int(c) for v, c in zip(values, counts, strict=True)},
-        },
-        "seconds_per_goal": dt * float(tally.goal_time.sum()) / total
-        if total
-        else None,
-        "drop_rate": float(tally.dropped.mean()),
-        "time_out_rate": float(tally.timed_out.mean()),
-        "complete_rate": float(tally.complete.mean()),
-        "invalid_rate": float(tally.invalid.mean()),
-        "episode_seconds": dt * float(tally.length.mean()),
-        "return": float(tally.reward.mean()),
-        "update": policy.update,
-        "seed": seed,
-        "deterministic": played.deterministic,
-        "impl": env.physics.impl,
-        "threshold": env.task.threshold,
-        "max_goals": env.task.num_goals,
-        "unit": env.task.unit,
-        "goal_angle_max": float(goal_angle_max),
-    }
-
-
-def sentence(result: dict[str, Any]) -> str:
-    """One line for a person."""
-    goals = result["goals"]
-    per_goal = result["seconds_per_goal"]
-    pace = f"{per_goal:.1f} s per goal" if per_goal else "no goal reached"
-    if result["object"] == "none":
-        end = f"all of them in {100 * result['complete_rate']:.1f} %"
-    else:
-        end = f"dropped in {100 * result['drop_rate']:.1f} %"
-    return (
-        f"{goals['mean']:.2f} ± {goals['ci95']:.2f} goals per episode "
-        f"(median {goals['median']:g}, most {goals['max']}), {pace}, "
-        f"{end} of {result['episodes']} episodes"
-    )
 
 
 @cli.main_guard

@@ -7,12 +7,11 @@ so that films run at 25 frames/s although the policy acts 12.5 times a second.
 import copy
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import jax
 import mujoco
 import numpy as np
 from PIL import Image
@@ -20,17 +19,12 @@ from PIL import Image
 from mjxhand import cli, evaluate, meshes, pretrained, touch
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
-from mjxhand.overlay import Caption, draw
+from mjxhand.overlay import draw
+from mjxhand.replay import Replay, Trajectory
 from mjxhand.scene import Scene, build
-from mjxhand.tasks import Mark, Sign, Task
+from mjxhand.tasks import Mark
 from mjxhand.video import save_whole, writer
 
-Trajectory = Mapping[str, Any]
-"""Arrays `[T, ...]` by name; `goal` is a pytree of them. See `evaluate.Evaluator.record`."""
-
-# For how long an event is announced, and a last picture is held when an episode ends, s.
-ANNOUNCE_SECONDS = 0.8
-HOLD_SECONDS = 0.6
 # Farthest a corner of the cube is seen from its centre, m, with a little room.
 CUBE_REACH = 0.046
 
@@ -185,85 +179,13 @@ def film(
     write = writer(path)
     scene = build(env.config.scene, with_meshes=True) if with_meshes else env.scene
     with Renderer(scene.mj_model, camera) as renderer:
-        replay = _Replay(renderer, env.task, trajectory, env.config.physics.substeps)
+        replay = Replay(renderer, env.task, trajectory, env.config.physics.substeps)
         seconds = env.config.env.goal_seconds
         pictures = (
             draw(picture, caption, label=env.label, goal_seconds=seconds)
             for picture, caption in replay.frames(fps)
         )
         return save_whole(path, lambda hidden: write(hidden, pictures, fps))
-
-
-@dataclass
-class _Replay:
-    """A recorded trajectory, simulated again between its control steps."""
-
-    renderer: Renderer
-    task: Task
-    trajectory: Trajectory
-    substeps: int
-
-    def __post_init__(self) -> None:
-        self.model = self.renderer.model
-        self.data = mujoco.MjData(self.model)
-        self.dt = self.model.opt.timestep  # s
-        self.control = self.substeps * self.dt  # s
-
-    def frames(self, fps: int) -> Iterator[tuple[np.ndarray, Caption]]:
-        """Pictures 1/fps of simulated time apart, and what is written on them."""
-        next_frame, event, event_time = 0, "", -np.inf
-        for t in range(len(self.trajectory["qpos"])):
-            self._set(t)
-            for substep in range(self.substeps):
-                now = t * self.control + substep * self.dt
-                if now >= next_frame / fps - 1e-9:
-                    shown = event if now - event_time < ANNOUNCE_SECONDS else ""
-                    yield self._shot(t, substep * self.dt, shown)
-                    next_frame += 1
-                mujoco.mj_step(self.model, self.data)
-            if self._event(t):
-                event, event_time = self._event(t), (t + 1) * self.control
-            if self.trajectory["ended"][t]:
-                last = self._shot(t, self.control, event)
-                yield from [last] * round(HOLD_SECONDS * fps)
-                event_time = -np.inf
-
-    def _set(self, t: int) -> None:
-        self.data.qpos[:] = self.trajectory["qpos"][t]
-        self.data.qvel[:] = self.trajectory["qvel"][t]
-        self.data.ctrl[:] = self.trajectory["target"][t]
-
-    def _event(self, t: int) -> str:
-        """What the control step t ended with."""
-        if self.trajectory["dropped"][t]:
-            return "dropped"
-        if self.trajectory["success"][t]:
-            return "goal reached"
-        return "time is up" if self.trajectory["ended"][t] else ""
-
-    def _shot(self, t: int, since: float, event: str) -> tuple[np.ndarray, Caption]:
-        """Picture and caption `since` seconds after the start of control step t."""
-        sign = self._sign(t)
-        if sign.quat is not None:
-            self.data.mocap_quat[:] = sign.quat
-        mujoco.mj_forward(self.model, self.data)
-        below = self.renderer.project_below(self.data, self.data.mocap_pos[0])
-        caption = Caption(
-            goals=int(self.trajectory["goals"][t]),
-            text=sign.text,
-            goal_time=float(self.trajectory["goal_step"][t]) * self.control + since,
-            episode_time=float(self.trajectory["episode_step"][t]) * self.control
-            + since,
-            goal_at=None if sign.quat is None else below,
-            goal_name=sign.name,
-            event=event,
-        )
-        return self.renderer.picture(self.data, sign.marks), caption
-
-    def _sign(self, t: int) -> Sign:
-        goal = jax.tree.map(lambda x: x[t], self.trajectory["goal"])
-        distance = float(self.trajectory["distance"][t])
-        return self.task.show(goal, self.data.qpos, distance)
 
 
 def film_run(options: cli.RenderOptions) -> Path:

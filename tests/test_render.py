@@ -19,6 +19,7 @@ from mjxhand import _gl, meshes, overlay, render, scene, touch
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.presets import PRESETS
+from mjxhand.replay import HOLD_SECONDS, Replay
 from mjxhand.scene import Scene
 
 SMALL = {"width": 128, "height": 96}
@@ -67,12 +68,12 @@ def trajectory(world) -> dict[str, np.ndarray]:
 @pytest.fixture
 def replay(env, world, trajectory):
     with render.Renderer(world.mj_model, render.Camera(**SMALL)) as renderer:
-        yield render._Replay(renderer, env.task, trajectory, SUBSTEPS)
+        yield Replay(renderer, env.task, trajectory, SUBSTEPS)
 
 
 def test_two_pictures_per_control_step_and_a_pause_at_the_end(replay):
     captions = [caption for _, caption in replay.frames(fps=25)]
-    held = round(render.HOLD_SECONDS * 25)
+    held = round(HOLD_SECONDS * 25)
     assert len(captions) == 6 * 2 + held
     times = [round(c.episode_time, 2) for c in captions]
     assert times[:8] == [0.0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24, 0.28]
@@ -124,7 +125,7 @@ def test_mp4_plays_everywhere(env, trajectory, tmp_path):
         assert words in about
     raw = ffmpeg("-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-").stdout
     frames = np.frombuffer(raw, np.uint8).reshape(-1, 96, 128, 3).astype(int)
-    assert len(frames) == 12 + round(render.HOLD_SECONDS * 25)
+    assert len(frames) == 12 + round(HOLD_SECONDS * 25)
     assert np.abs(frames[0] - frames[5]).mean() > 1  # a border flashes
     assert [p.name for p in path.parent.iterdir()] == ["film.mp4"]
 
@@ -141,7 +142,7 @@ def test_gif_has_the_same_length_and_is_in_colour(env, trajectory, tmp_path):
             total += gif.info["duration"]
             corner = np.asarray(gif.convert("RGB"))[50, 0].astype(int)
             seen_green |= bool(np.abs(corner - (0, 158, 115)).max() < 30)
-    assert total == 40 * (12 + round(render.HOLD_SECONDS * 25))
+    assert total == 40 * (12 + round(HOLD_SECONDS * 25))
     assert seen_green
 
 

@@ -1,0 +1,105 @@
+"""What is counted of whole episodes, and what it says: numbers for a file, a line for a person."""
+
+import math
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mjxhand.episode import State
+
+
+@chex.dataclass(frozen=True)
+class Tally:
+    """What is counted of each environment's one episode; all `[N]`."""
+
+    over: jax.Array  # bool
+    goals: jax.Array
+    goal_time: jax.Array  # control steps spent on goals that were reached
+    length: jax.Array  # control steps
+    reward: jax.Array  # sum of rewards
+    dropped: jax.Array
+    timed_out: jax.Array
+    complete: jax.Array
+    invalid: jax.Array
+
+
+def begin(episodes: int) -> Tally:
+    """Before anything was counted."""
+    zeros = jnp.zeros(episodes)
+    names = [name for name in Tally.__annotations__ if name != "over"]
+    return Tally(over=zeros > 0, **dict.fromkeys(names, zeros))
+
+
+def count(tally: Tally, before: State, after: State, ended: jax.Array) -> Tally:
+    """The tally after one more control step: a first episode counts until it has ended."""
+    live = ~tally.over
+    m = after.metrics
+    gained = m["success"] * live
+
+    def at_end(name):
+        return getattr(tally, name) + m[name] * (live & ended)
+
+    return Tally(
+        over=tally.over | ended,
+        goals=tally.goals + gained,
+        goal_time=tally.goal_time + gained * (before.goal_step + 1),
+        length=tally.length + live,
+        reward=tally.reward + after.reward * live,
+        dropped=at_end("dropped"),
+        timed_out=at_end("timed_out"),
+        complete=at_end("complete"),
+        invalid=at_end("invalid"),
+    )
+
+
+def summary(tally: Tally, control_seconds: float) -> dict[str, Any]:
+    """What the episodes came to, JSON-ready.
+
+    Args:
+        tally: on the host.
+        control_seconds: duration of a control step, s.
+    """
+    goals = np.asarray(tally.goals)
+    total = float(goals.sum())
+    sd = float(goals.std(ddof=1)) if len(goals) > 1 else 0.0
+    values, counts = np.unique(goals.astype(int), return_counts=True)
+    seconds = control_seconds * float(tally.goal_time.sum())
+    return {
+        "episodes": len(goals),
+        "unfinished": int((~np.asarray(tally.over)).sum()),
+        "goals": {
+            "mean": float(goals.mean()),
+            "sd": sd,
+            # Normal approximation of the 95 % interval of the mean.
+            "ci95": 1.96 * sd / math.sqrt(len(goals)),
+            "median": float(np.median(goals)),
+            "max": int(goals.max()),
+            "histogram": {int(v): int(c) for v, c in zip(values, counts, strict=True)},
+        },
+        "seconds_per_goal": seconds / total if total else None,
+        "drop_rate": float(tally.dropped.mean()),
+        "time_out_rate": float(tally.timed_out.mean()),
+        "complete_rate": float(tally.complete.mean()),
+        "invalid_rate": float(tally.invalid.mean()),
+        "episode_seconds": control_seconds * float(tally.length.mean()),
+        "return": float(tally.reward.mean()),
+    }
+
+
+def sentence(result: dict[str, Any]) -> str:
+    """One line for a person."""
+    goals = result["goals"]
+    per_goal = result["seconds_per_goal"]
+    pace = f"{per_goal:.1f} s per goal" if per_goal else "no goal reached"
+    if result["object"] == "none":
+        end = f"all of them in {100 * result['complete_rate']:.1f} %"
+    else:
+        end = f"dropped in {100 * result['drop_rate']:.1f} %"
+    return (
+        f"{goals['mean']:.2f} ± {goals['ci95']:.2f} goals per episode "
+        f"(median {goals['median']:g}, most {goals['max']}), {pace}, "
+        f"{end} of {result['episodes']} episodes"
+    )
