@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -135,10 +136,17 @@ def _vary_like(after: Sequence[Array], before: Sequence[Array]) -> tuple[Array, 
 
     `shard_map` cannot see through a callback and would take its results for replicated.
     """
-    axes = frozenset().union(*(jax.typeof(x).vma for x in before))
+    axes = frozenset().union(*map(_varying_axes, before))
     if not axes:
         return tuple(after)
     return tuple(jax.lax.pcast(x, tuple(axes), to="varying") for x in after)
+
+
+def _varying_axes(x: Array) -> frozenset[str]:
+    """Mesh axes along which a value inside `shard_map` differs between devices."""
+    kind: Any = jax.typeof(x)
+    # JAX 0.11 moved what 0.9 and 0.10 call `vma`.
+    return kind.mat.varying if hasattr(kind, "mat") else kind.vma
 
 
 def settle(
