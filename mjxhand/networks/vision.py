@@ -86,6 +86,74 @@ def retina(obs: dict[str, jax.Array]) -> dict[str, jax.Array]:
     return flat
 
 
+def windows(x: jax.Array, width: int, stride: int, axis: int, fill: float) -> list:
+    """What stands at each place of a window that slides along an axis, padded as "SAME".
+
+    Element w of the list has, for every position of the window, the input at its place w.
+    """
+    length = x.shape[axis]
+    positions = -(-length // stride)
+    missing = max((positions - 1) * stride + width - length, 0)
+    pad = [(0, 0)] * x.ndim
+    pad[axis] = (missing // 2, missing - missing // 2)
+    padded = jnp.pad(x, pad, constant_values=fill)
+    last = (positions - 1) * stride + 1
+    return [
+        jax.lax.slice_in_dim(padded, w, w + last, stride, axis) for w in range(width)
+    ]
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """Largest of 3 x 3, every second one: f32[N, H, W, C], rows first, then columns.
+
+    Its gradient is sums of slices; that of XLA's own pooling takes five times as long on a CPU.
+    Where two are largest each gets half; behind a ReLU those are zeros, which pass nothing on.
+    """
+    for axis in (1, 2):
+        first, second, third = windows(x, 3, 2, axis, -jnp.inf)
+        x = jnp.maximum(jnp.maximum(first, second), third)
+    return x
+
+
+def filter_by_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """The convolution f32[N, H, W, C] with f32[k, k, C, D] as one product of matrices.
+
+    On a CPU, XLA computes gradients of convolutions inside a loop, and training is one, forty
+    to sixty times slower than outside; products it does not mind. It holds k² copies of x.
+    """
+    width = kernel.shape[0]
+    around = [
+        part
+        for row in windows(x, width, stride, 1, 0.0)
+        for part in windows(row, width, stride, 2, 0.0)
+    ]
+    seen = jnp.concatenate(around, axis=-1)
+    return seen @ kernel.reshape(-1, kernel.shape[-1])
+
+
+class Filters(nn.Module):
+    """Filters of an area: f32[N, H, W, C] -> f32[N, H / stride, W / stride, channels]."""
+
+    conv: Conv
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = self.conv
+        shape = (conv.kernel, conv.kernel, conv.input[2], conv.channels)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (conv.channels,))
+        if jax.default_backend() == "cpu":
+            return filter_by_products(x, kernel, conv.stride) + bias
+        kinds = ("NHWC", "HWIO", "NHWC")
+        strides = (conv.stride, conv.stride)
+        return (
+            jax.lax.conv_general_dilated(
+                x, kernel, strides, "SAME", dimension_numbers=kinds
+            )
+            + bias
+        )
+
+
 class ConvArea(nn.Module):
     """One convolutional area: f32[T, B, units of its input] -> f32[T, B, units]."""
 
@@ -95,14 +163,7 @@ class ConvArea(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         steps = x.shape[:-1]
         x = x.reshape(-1, *self.conv.input)
-        x = nn.Conv(
-            self.conv.channels,
-            (self.conv.kernel,) * 2,
-            (self.conv.stride,) * 2,
-            kernel_init=nn.initializers.he_normal(),
-            name="filters",
-        )(x)
-        x = nn.max_pool(nn.relu(x), (3, 3), (2, 2), "SAME")
+        x = max_pool(nn.relu(Filters(self.conv, name="filters")(x)))
         return x.reshape(*steps, -1)
 
 
