@@ -35,7 +35,7 @@ STEPS = 128
 RATE = 0.02
 """Length of a step, root mean square over pixels; frames are in ± 0.5."""
 CONTRAST = 0.25
-"""Greatest root mean square of an image; that of frames is about 0.4."""
+"""Greatest root mean square of an image, half of what black and white would have."""
 NOISE = 0.02
 """Standard deviation of the noise that ascent starts from."""
 BLUR = (0.25, 0.5, 0.25)

@@ -106,7 +106,7 @@ def windows(x: jax.Array, width: int, stride: int, axis: int, fill: float) -> li
 def max_pool(x: jax.Array) -> jax.Array:
     """Largest of 3 x 3, every second one: f32[N, H, W, C], rows first, then columns.
 
-    Its gradient is sums of slices; that of XLA's own pooling takes five times as long on a CPU.
+    Its gradient is sums of slices, which is faster on a CPU than that of XLA's own pooling.
     Where two are largest each gets half; behind a ReLU those are zeros, which pass nothing on.
     """
     for axis in (1, 2):
@@ -118,8 +118,9 @@ def max_pool(x: jax.Array) -> jax.Array:
 def filter_by_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """The convolution f32[N, H, W, C] with f32[k, k, C, D] as one product of matrices.
 
-    On a CPU, XLA computes gradients of convolutions inside a loop, and training is one, forty
-    to sixty times slower than outside; products it does not mind. It holds k² copies of x.
+    On a CPU, XLA computes gradients of convolutions inside a loop, and training is one, tens of
+    times slower than outside (`benchmarks/convolution.py`); products it does not mind. It
+    holds k² copies of x.
     """
     width = kernel.shape[0]
     around = [
