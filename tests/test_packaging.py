@@ -1,0 +1,68 @@
+"""The lock is whole, so that it can be installed with nothing left to resolve."""
+
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from pages import PAGES
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = "requirements.lock"
+
+
+def locked() -> dict[str, str]:
+    """Version of every package in the lock that this platform installs."""
+    versions = {}
+    for line in (ROOT / LOCK).read_text().splitlines():
+        if line and line[0].isalnum():
+            requirement = Requirement(line.rstrip(" \\"))
+            if not requirement.marker or requirement.marker.evaluate():
+                (pin,) = requirement.specifier
+                assert pin.operator == "=="
+                versions[canonicalize_name(requirement.name)] = pin.version
+    return versions
+
+
+def needed(requirements: list[str], extras: set[str], seen: set) -> Iterator[tuple]:
+    """Every package that `requirements` lead to, as (who needs it, requirement)."""
+    for text in requirements:
+        wanted = Requirement(text)
+        marker = wanted.marker
+        environments = [{"extra": extra} for extra in extras or {""}]
+        if marker and not any(marker.evaluate(e) for e in environments):
+            continue
+        name = canonicalize_name(wanted.name)
+        yield name, wanted
+        key = (name, frozenset(wanted.extras))
+        if key not in seen:
+            seen.add(key)
+            try:
+                further = metadata.requires(name) or []
+            except metadata.PackageNotFoundError:
+                continue  # not installed here; whether it is locked was told above
+            yield from needed(further, wanted.extras, seen)
+
+
+def test_the_lock_names_everything_that_anything_in_it_needs():
+    """`pip install --no-deps -r requirements.lock` installs what is listed, no more."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    direct = project["dependencies"] + project["optional-dependencies"]["dev"]
+    versions = locked()
+    checked = set()
+    for name, wanted in needed(direct, set(), set()):
+        assert name in versions, f"{wanted} is not in {LOCK}"
+        assert wanted.specifier.contains(versions[name], prereleases=True), wanted
+        checked.add(name)
+    assert {"jax", "jaxlib", "coverage", "etils"} <= checked  # of several levels
+
+
+@pytest.mark.parametrize("file", [*PAGES, ROOT / ".ci" / "run"], ids=lambda p: p.name)
+def test_the_lock_is_installed_as_it_is(file):
+    """Left to resolve, old pips pick `coverage[toml]` anew and find no hash of it."""
+    for line in file.read_text().splitlines():
+        if f"-r {LOCK}" in line and "pip install" in line:
+            assert "--no-deps" in line
