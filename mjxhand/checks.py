@@ -168,6 +168,11 @@ def _check_policy(config: Config) -> None:
 
 def _check_network(config: Config) -> None:
     network, default = config.network, NetworkConfig()
+    if network.weights and network.vision_stream:
+        raise ConfigError(
+            f"network.weights ({network.weights}) holds V1 to IT too: leave out "
+            "--network.vision-stream"
+        )
     options.dropped_streams(network)
     if network.name == "fpn":
         check_wiring(options.wiring_of(network), STREAMS)

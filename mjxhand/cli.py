@@ -19,7 +19,11 @@ from mjxhand.runs import read_config as read_config
 
 T = TypeVar("T")
 PRESET_NAMES = ", ".join(presets.PRESETS)
-ALIASES = {"--task": "--env.task", "--atlas": "--network.atlas"}
+ALIASES = {
+    "--task": "--env.task",
+    "--atlas": "--network.atlas",
+    "--from": "--network.weights",
+}
 Dir = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
 Preset = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")]
 

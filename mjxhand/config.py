@@ -158,6 +158,9 @@ class NetworkConfig:
     """For `env.vision pixels`: file with V1 to IT that `python -m mjxhand.pretrain` wrote; empty: learned anew."""
     freeze_vision: bool = False
     """Leave V1 to IT as that file has them; otherwise they go on learning."""
+    weights: str = ""
+    """Run folder, or `pretrained:NAME`, whose weights, and statistics of what is seen, training starts with; empty: fresh
+    weights (short: --from)."""
     distribution: Literal["auto", "multi_categorical", "tanh_normal", "beta"] = "auto"
     """Policy distribution; `auto`: multi-categorical for discrete actions, tanh-normal for continuous ones."""
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjxhand import agent as agent_module
-from mjxhand import presets, pretrained, runs, tasks
+from mjxhand import presets, pretrained, runs, storage, tasks
 from mjxhand.agent import Agent
 from mjxhand.checkpoint import Checkpoints
 from mjxhand.config import Config, ConfigError
@@ -72,8 +72,29 @@ def policy_of(config: Config, agent: Agent, learner: Learner) -> Policy:
     return Policy(config, agent, params, stats, int(update))
 
 
+def given_weights(config: Config) -> tuple[Any, Any]:
+    """Weights, and statistics of what is seen, that `network.weights` names.
+
+    Raises:
+        ConfigError, CheckpointError: nothing whole to load, or another network's.
+    """
+    source = config.network.weights
+    given = load_policy(source)
+    wanted = _program(config).learner_shapes()
+    for tree, like in ((given.params, wanted.params), (given.stats, wanted.obs_stats)):
+        held, own = storage.specs(tree), storage.specs(like)
+        for name in [*own, *held]:
+            if held.get(name) != own.get(name):
+                raise ConfigError(
+                    f"network.weights: {source} has {name} as {held.get(name, 'nothing')}, "
+                    f"this network as {own.get(name, 'nothing')}: give the network and "
+                    "senses of that run"
+                )
+    return given.params, given.stats
+
+
 def untrained(policy: Policy) -> Policy:
-    """The network with the weights that its training began with."""
+    """The network with the fresh weights of its run's seed."""
     program = _program(policy.config)
     learner = program.init_learner(policy.config.seed)
     return policy_of(policy.config, policy.agent, learner)

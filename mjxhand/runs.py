@@ -21,7 +21,7 @@ T = TypeVar("T")
 CONFIG = "config.json"
 NETWORK = "network.tsv"
 VISION = "vision.npz"
-FORMAT = 2
+FORMAT = 3
 """Version of run folders, in `config.json`; those without one are 1."""
 ADDED: dict[str, tuple[int, Any]] = {
     "ppo.max_skipped_updates": (2, 5),
@@ -34,6 +34,7 @@ ADDED: dict[str, tuple[int, Any]] = {
     "network.vision_stream": (2, ""),
     "network.freeze_vision": (2, False),
     "ppo.pose_weight": (2, 0.0),
+    "network.weights": (3, ""),
 }
 """Fields that older folders lack: the format that brought each, and the value that means what
 older versions did. Who adds a field to the configuration adds it here, and adds one to FORMAT

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from mjxhand import agent as agent_module
-from mjxhand import cli, distributed, evaluate, ppo, presets, watch
+from mjxhand import cli, distributed, evaluate, policy, ppo, presets, watch
 from mjxhand.checkpoint import CheckpointError, Checkpoints
 from mjxhand.config import Config
 from mjxhand.env import Env, EnvParams
@@ -56,6 +56,17 @@ class Run:
         self.params = self._pool(0)
         self.actors: Actors = self.program.init_actors(config.seed, self.params)
 
+    def begin(self) -> None:
+        """Begin with the weights that `network.weights` names, if it does.
+
+        Raises:
+            ConfigError, CheckpointError: nothing whole to load, or another network's.
+        """
+        if self.config.network.weights:
+            given = policy.given_weights(self.config)
+            params, stats = jax.device_put(given, self.program.replicated)
+            self.learner = self.learner.replace(params=params, obs_stats=stats)
+
     def restore(self) -> None:
         """Continue from the newest whole checkpoint; from the beginning if there is none yet.
 
@@ -66,6 +77,7 @@ class Run:
         """
         if not self.checkpoints.updates():
             print("note: no checkpoint yet: from the beginning", file=sys.stderr)
+            self.begin()
             return
         self.update, self.learner, actors = self.checkpoints.restore(
             self.learner, self.actors
@@ -190,6 +202,8 @@ def train(
         run = Run(config, out, debug_nans=debug_nans)
         if resume:
             run.restore()
+        else:
+            run.begin()
         try:
             _loop(run, stop, watchdog, skipped, deadline, quiet)
         finally:
@@ -248,6 +262,8 @@ def main(argv: list[str] | None = None) -> int:
     config, options = cli.parse_config(argv)
     presets.check(config, jax.device_count())
     out = Path(options.out)
+    if config.network.weights and options.resume is None:
+        policy.given_weights(config)  # refused before there is a folder
     distributed.on_main(lambda: cli.prepare_out(options, config))
     run = train(
         config,

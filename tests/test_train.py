@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
@@ -242,6 +244,60 @@ def test_update_compiles_once(tmp_path):
     for _ in range(3):
         one.step()
     assert one.program.update._cache_size() == 1
+
+
+def smoke_from(source, **network):
+    network = replace(PRESETS["smoke"].network, weights=str(source), **network)
+    return replace(PRESETS["smoke"], network=network, seed=1)
+
+
+def test_training_starts_with_given_weights(trained, tmp_path):
+    """Those of the run named, with its statistics; the rest is new; one program."""
+    out, _ = trained
+    given = evaluate.load_policy(out)
+    one = train.Run(smoke_from(out), tmp_path / "run")
+    fresh = jax.tree.map(np.array, one.learner)
+    one.begin()
+    for before, after in (
+        (given.params, one.learner.params),
+        (given.stats, one.learner.obs_stats),
+        (fresh.opt_state, one.learner.opt_state),
+        (fresh.return_stats, one.learner.return_stats),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, before, after)
+    for _ in range(2):
+        one.step()
+    assert one.program.update._cache_size() == 1
+    # What it is compared with afterwards is a fresh network, not the given one.
+    jax.tree.map(np.testing.assert_array_equal, fresh.params, one.untrained.params)
+
+
+def test_a_run_from_given_weights_is_resumed_from_its_own(trained, tmp_path):
+    """The source may be gone by then."""
+    source, out = tmp_path / "source", tmp_path / "run"
+    shutil.copytree(trained[0], source)
+    small = ("--no-film", "--evaluate-episodes", "0", "--quiet")
+    first = ("smoke", "--from", source, "--out", out, "--until-seconds", "0.001")
+    assert train.main([*map(str, (*first, *small))]) == 0
+    done = len(metrics.read(out))
+    assert 0 < done < 4
+    shutil.rmtree(source)
+    assert train.main(["--resume", str(out), "--quiet"]) == 0
+    assert len(metrics.read(out)) == 4
+
+
+def test_weights_of_another_network_are_refused_before_there_is_a_folder(
+    trained, tmp_path, capsys
+):
+    out = tmp_path / "run"
+    begin = ["smoke", "--from", str(trained[0]), "--out", str(out)]
+    assert train.main([*begin, "--network.units-scale", "0.1"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "network.weights" in error
+    assert not out.exists()
+    assert train.main([*begin, "--network.vision-stream", "eye.npz"]) == 2
+    assert "leave out --network.vision-stream" in capsys.readouterr().err
 
 
 def test_evaluator_compiles_once_for_every_policy_and_distance(trained):
