@@ -68,7 +68,9 @@ class Evaluator:
 
         Returns:
             JSON-ready summary: `goals` (mean, sd, ci95, histogram), `seconds_per_goal`,
-            `drop_rate`, `time_out_rate`, `complete_rate`, `invalid_rate`, and how it was made.
+            `drop_rate`, `time_out_rate`, `complete_rate`, `invalid_rate`, `by_distance` (tasks
+            with angles: of the goals given within quarters of π, how many were reached), and
+            how it was made.
         """
         return self.play(policy, seed=seed, goal_angle_max=goal_angle_max)[0]
 
@@ -115,10 +117,13 @@ class Evaluator:
     ) -> dict[str, Any]:
         """What was counted, and how it was made."""
         env = self.env
+        counted = tallies.summary(tally, env.config.control_seconds)
+        if env.task.unit != "rad":
+            del counted["by_distance"]  # its classes are angles
         return {
             "task": env.label_at(goal_angle_max),
             "object": env.scene.object,
-            **tallies.summary(tally, env.config.control_seconds),
+            **counted,
             "update": policy.update,
             "seed": seed,
             "deterministic": self.deterministic,
@@ -202,6 +207,8 @@ def main(argv: list[str] | None = None) -> int:
     play = Evaluator(env, policy.agent, options.episodes, options.deterministic)
     result = play(policy, seed=options.seed)
     print(f"{result['task']}, {result['impl']} physics\n{sentence(result)}")
+    if "by_distance" in result:
+        print(tallies.by_distance(result))
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
     return 0

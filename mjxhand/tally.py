@@ -10,10 +10,13 @@ import numpy as np
 
 from mjxhand.episode import State
 
+QUARTERS = 4
+"""Classes of goals by their angle when they were given: of π / 4 each."""
+
 
 @chex.dataclass(frozen=True)
 class Tally:
-    """What is counted of each environment's one episode; all `[N]`."""
+    """What is counted of each environment's one episode; `[N]` where nothing else is said."""
 
     over: jax.Array  # bool
     goals: jax.Array
@@ -24,13 +27,19 @@ class Tally:
     timed_out: jax.Array
     complete: jax.Array
     invalid: jax.Array
+    distance: jax.Array  # to the present goal when it was given
+    given: (
+        jax.Array
+    )  # [N, QUARTERS] goals that were reached or given up, by that distance
+    reached: jax.Array  # [N, QUARTERS] those that were reached
 
 
 def begin(episodes: int) -> Tally:
     """Before anything was counted."""
     zeros = jnp.zeros(episodes)
-    names = [name for name in Tally.__annotations__ if name != "over"]
-    return Tally(over=zeros > 0, **dict.fromkeys(names, zeros))
+    classes = dict.fromkeys(("given", "reached"), jnp.zeros((episodes, QUARTERS)))
+    names = [name for name in Tally.__annotations__ if name not in ("over", *classes)]
+    return Tally(over=zeros > 0, **dict.fromkeys(names, zeros), **classes)
 
 
 def count(tally: Tally, before: State, after: State, ended: jax.Array) -> Tally:
@@ -42,6 +51,11 @@ def count(tally: Tally, before: State, after: State, ended: jax.Array) -> Tally:
     def at_end(name):
         return getattr(tally, name) + m[name] * (live & ended)
 
+    distance = jnp.where(before.goal_step == 0, before.distance, tally.distance)
+    quarter = jnp.minimum(distance / (math.pi / QUARTERS), QUARTERS - 1)
+    classes = jax.nn.one_hot(quarter.astype(int), QUARTERS)
+    settled = live * jnp.maximum(m["success"], ended)
+
     return Tally(
         over=tally.over | ended,
         goals=tally.goals + gained,
@@ -52,6 +66,9 @@ def count(tally: Tally, before: State, after: State, ended: jax.Array) -> Tally:
         timed_out=at_end("timed_out"),
         complete=at_end("complete"),
         invalid=at_end("invalid"),
+        distance=distance,
+        given=tally.given + settled[:, None] * classes,
+        reached=tally.reached + gained[:, None] * classes,
     )
 
 
@@ -86,7 +103,26 @@ def summary(tally: Tally, control_seconds: float) -> dict[str, Any]:
         "invalid_rate": float(tally.invalid.mean()),
         "episode_seconds": control_seconds * float(tally.length.mean()),
         "return": float(tally.reward.mean()),
+        "by_distance": [
+            {
+                "up_to": (i + 1) * math.pi / QUARTERS,
+                "goals": int(tally.given[:, i].sum()),
+                "reached": int(tally.reached[:, i].sum()),
+            }
+            for i in range(QUARTERS)
+        ],
     }
+
+
+def by_distance(result: dict[str, Any]) -> str:
+    """One line for a person: which share of goals was reached, by their angle at first."""
+    said = [
+        f"up to {math.degrees(part['up_to']):.0f}°: "
+        f"{part['reached'] / part['goals']:.0%} of {part['goals']}"
+        for part in result["by_distance"]
+        if part["goals"]
+    ]
+    return "goals reached, by how far they were: " + ", ".join(said)
 
 
 def sentence(result: dict[str, Any]) -> str:

@@ -163,6 +163,18 @@ def test_a_run_killed_twice_equals_an_unbroken_one(trained, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_on_mjx_is_the_same_again(tmp_path):
+    """Two processes, the whole path on the jax back end: pool, update, checkpoint."""
+    small = ("--physics.impl", "jax", "--total-steps", 512, "--no-film", "--quiet")
+    small = (*small, "--evaluate-episodes", 0)
+    for name in ("one", "two"):
+        result = run(*TRAIN, "smoke", "--out", tmp_path / name, *small)
+        assert result.returncode == 0, result.stderr
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+    assert len(metrics.read(tmp_path / "one")) == 2
+
+
+@pytest.mark.slow
 def test_a_run_moves_between_machines_in_small_files(tmp_path, capsys):
     """Three pieces, exported in between, and one run: the same to the bit where environments
     travel; where they stay behind, everything learned goes on and new ones begin."""

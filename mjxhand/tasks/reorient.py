@@ -34,6 +34,9 @@ DROP_HEIGHT = 0.0
 # of the open hand are 0.14 m away). Isaac Gym's hand tasks use the same 0.24 m.
 DROP_DISTANCE = 0.24
 
+ANY = 3.1415
+"""From this farthest goal on, rad, goals are in any orientation: π, in however few digits."""
+
 PLACE = (0.007, -0.043, 0.027)
 """Where `position_tolerance` is measured from, m in the frame of site palm_centre: the mean
 place of a settled cube, (6, -42, 32) mm in the published and (8, -44, 22) mm in the cupped
@@ -77,7 +80,7 @@ class Reorient(Task):
         """The name, and in how far this variant is easier or harder than the full task."""
         cfg = self.cfg
         axis = "any axis" if cfg.goal_axis == "any" else "the vertical axis only"
-        if cfg.goal_axis == "any" and goal_angle_max >= math.pi:
+        if cfg.goal_axis == "any" and goal_angle_max >= ANY:
             text = "reorient: any orientation (full task)"
         else:
             text = f"reorient-near: goals up to {goal_angle_max:.2f} rad away, {axis}"
@@ -86,7 +89,7 @@ class Reorient(Task):
     @property
     def is_near(self) -> bool:
         """Whether goals are limited to less than any orientation."""
-        return self.cfg.goal_angle_max < math.pi
+        return self.cfg.goal_angle_max < ANY
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -1,0 +1,63 @@
+"""What evaluation counts, against two episodes worked by hand."""
+
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mjxhand import tally as tallies
+
+# Of two environments, per control step: distance and age of the goal before it, what came.
+# The first reaches a goal 0.5 rad away in its second step, is given one 2 rad away, and
+# drops in its fourth. The second runs out of time in its third step, 3.14 rad away; the
+# fourth belongs to another episode, in which a goal is reached.
+STEPS = [
+    {"distance": (0.5, 3.14), "goal_step": (0, 0), "success": (0, 0)},
+    {"distance": (0.45, 3.0), "goal_step": (1, 1), "success": (1, 0)},
+    {"distance": (2.0, 2.9), "goal_step": (0, 2), "success": (0, 0), "out": (0, 1)},
+    {"distance": (1.9, 1.0), "goal_step": (1, 0), "success": (0, 1), "drop": (1, 0)},
+]
+
+
+@pytest.fixture(scope="module")
+def counted():
+    tally = tallies.begin(2)
+    for step in STEPS:
+        none = (0, 0)
+        values = {
+            "success": step["success"],
+            "dropped": step.get("drop", none),
+            "timed_out": step.get("out", none),
+            "complete": none,
+            "invalid": none,
+        }
+        metrics = {k: jnp.array(v, jnp.float32) for k, v in values.items()}
+        before = SimpleNamespace(
+            distance=jnp.array(step["distance"]), goal_step=jnp.array(step["goal_step"])
+        )
+        after = SimpleNamespace(metrics=metrics, reward=jnp.array([1.0, 10.0]))
+        ended = (metrics["dropped"] + metrics["timed_out"]) > 0
+        tally = tallies.count(tally, before, after, ended)
+    return tallies.summary(tally, control_seconds=0.08)
+
+
+def test_every_first_episode_counts_and_no_other(counted):
+    assert counted["episodes"] == 2
+    assert counted["unfinished"] == 0
+    assert counted["goals"]["histogram"] == {0: 1, 1: 1}
+    assert counted["drop_rate"] == counted["time_out_rate"] == 0.5
+    assert np.isclose(counted["seconds_per_goal"], 2 * 0.08)
+    assert np.isclose(counted["episode_seconds"], 0.08 * (4 + 3) / 2)
+    assert np.isclose(counted["return"], (4 * 1 + 3 * 10) / 2)
+
+
+def test_goals_are_classed_by_where_they_were_when_given(counted):
+    quarters = [(part["goals"], part["reached"]) for part in counted["by_distance"]]
+    assert quarters == [(1, 1), (0, 0), (1, 0), (1, 0)]
+    edges = [part["up_to"] for part in counted["by_distance"]]
+    np.testing.assert_allclose(edges, np.pi * np.arange(1, 5) / 4)
+    assert tallies.by_distance(counted) == (
+        "goals reached, by how far they were: up to 45°: 100% of 1, "
+        "up to 135°: 0% of 1, up to 180°: 0% of 1"
+    )
