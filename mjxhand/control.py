@@ -5,6 +5,9 @@ import jax.numpy as jnp
 
 from mjxhand.config import EnvConfig
 
+WRIST = 2
+"""Servos of the wrist: the first two."""
+
 
 def servo_targets(
     cfg: EnvConfig,
@@ -34,4 +37,7 @@ def servo_targets(
         moved = target + cfg.relative_step * half * level
     else:
         moved = measured + cfg.relative_step * half * level
-    return jnp.clip(moved, low, high)
+    moved = jnp.clip(moved, low, high)
+    if cfg.hold_wrist:
+        moved = moved.at[:WRIST].set(target[:WRIST])
+    return moved

@@ -35,6 +35,7 @@ ADDED: dict[str, tuple[int, Any]] = {
     "network.freeze_vision": (2, False),
     "ppo.pose_weight": (2, 0.0),
     "network.weights": (3, ""),
+    "env.hold_wrist": (3, False),
 }
 """Fields that older folders lack: the format that brought each, and the value that means what
 older versions did. Who adds a field to the configuration adds it here, and adds one to FORMAT

@@ -256,6 +256,11 @@ def test_control_modes(env, start):
     assert np.isclose(
         got[1], np.clip(measured[1] - half[1], low[1], high[1]), atol=1e-6
     )
+    held = target("absolute", hold_wrist=True)
+    assert np.array_equal(held[:2], one.target[:2])  # joints WRJ1 and WRJ0
+    assert np.array_equal(held[2:], absolute[2:])
+    names = [env.scene.mj_model.actuator(i).name for i in range(3)]
+    assert [name.startswith("WRJ") for name in names] == [True, True, False]
 
 
 def test_continuous_actions_equal_the_bins(env, start, step):

@@ -18,6 +18,7 @@ import numpy as np
 
 from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError, EnvConfig, RewardConfig
+from mjxhand.control import WRIST
 from mjxhand.scene import Scene
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Task:
             body: the state after the step.
         """
         # The two wrist servos hold up the whole hand; the seed's cost leaves them out.
-        force = jnp.sum(jnp.square(body.actuator_force[2:]))
+        force = jnp.sum(jnp.square(body.actuator_force[WRIST:]))
         every = {
             "time": jnp.float32(-weights.time),
             "progress": weights.progress * progress,

@@ -207,6 +207,8 @@ def variants(config: Config, thing: str) -> list[str]:
         degrees = math.degrees(cfg.pose_noise_angle)
         length = 1000 * cfg.pose_noise_position
         said.append(f"seen with errors ({degrees:.1f}°, {length:.1f} mm)")
+    if cfg.hold_wrist:
+        said.append("the wrist held")
     if cfg.vision == "pixels":
         said.append(f"seen in frames ({cfg.cameras}, {cfg.frame_size} px)")
     if cfg.push_speed:
