@@ -1,5 +1,6 @@
 """The lock is whole, so that it can be installed with nothing left to resolve."""
 
+import re
 import tomllib
 from collections.abc import Iterator
 from importlib import metadata
@@ -66,3 +67,9 @@ def test_the_lock_is_installed_as_it_is(file):
     for line in file.read_text().splitlines():
         if f"-r {LOCK}" in line and "pip install" in line:
             assert "--no-deps" in line
+
+
+def test_jax_for_gpus_is_of_the_locked_version():
+    """Another one would pull another jax in, or find no plugin of its own."""
+    told = re.findall(r"jax\[cuda13\]==([\d.]+)", "".join(p.read_text() for p in PAGES))
+    assert set(told) == {locked()["jax"]}
