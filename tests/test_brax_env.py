@@ -57,6 +57,7 @@ def test_ends_are_true_resets_and_time_outs_are_truncations(env):
     np.testing.assert_array_equal(state.done, 0)
 
 
+@pytest.mark.slow
 def test_brax_ppo_trains_two_updates(env):
     seen = []
     _, params, metrics = train.train(

@@ -85,6 +85,7 @@ def two_devices(monkeypatch):
     monkeypatch.setattr(train, "make_mesh", lambda: mesh)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path, two_devices, start_two):
     processes = start_two(tmp_path / "two", "--total-steps", 512, keep=tmp_path)
     told = [process.communicate(timeout=900) for process in processes]
@@ -108,6 +109,7 @@ def test_two_processes_learn_what_one_does(tmp_path, two_devices, start_two):
         assert np.allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_lost_process_ends_the_other_and_the_run_goes_on(
     tmp_path, two_devices, start_two
 ):

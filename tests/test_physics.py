@@ -240,6 +240,7 @@ def test_settle_draws_fallen_cubes_again(made, monkeypatch):
         physics.settle(made, PhysicsConfig(), num=8, seconds=0.08, seed=0)
 
 
+@pytest.mark.slow
 def test_mjx_step_equals_native(made, settled, native, mjx_step):
     """One control step from the same states, float32 against float64.
 

@@ -225,6 +225,7 @@ def variants(env):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("impl", ["jax", "warp"])
 def test_back_ends_agree_on_worlds(env, impl):
     """32 worlds of every row at once, with late commands: float32 against float64.

@@ -144,6 +144,7 @@ train.main(argv)
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_twice_equals_an_unbroken_one(trained, tmp_path):
     """SIGKILL in the middle of the first save, then in the middle of a line of metrics."""
     out, _ = trained

@@ -293,6 +293,7 @@ def pixels(config: Config, **network) -> Config:
     )
 
 
+@pytest.mark.slow
 def test_pretraining_learns_the_poses_it_is_shown(smoke):
     pytest.importorskip("warp")
     config, options = pretrain.parse(
