@@ -1,25 +1,26 @@
 """Recurrent proximal policy optimisation, one update.
 
-References: Schulman et al. 2017, arXiv:1707.06347; advantages: Schulman et al. 2016,
-arXiv:1506.02438.
+Reference: Schulman et al. 2017, arXiv:1707.06347.
 Runs inside `shard_map`: the only communication is the mean of gradients and of statistics over
-the mesh axis `AXIS`.
+the mesh axis `devices.AXIS`.
 """
 
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import optax
 from brax.training.acme import running_statistics
 
 from mjxhand.agent import Agent
+from mjxhand.chunks import Sequences as Sequences
+from mjxhand.chunks import gae, minibatch, to_chunks
 from mjxhand.config import ConfigError, CurriculumConfig, PPOConfig
+from mjxhand.curriculum import advance
+from mjxhand.devices import AXIS, mean
 from mjxhand.networks import pose
-from mjxhand.types import Learner, Progress, Rollout
+from mjxhand.types import Learner, Rollout
 
-AXIS = "device"
 # Adam's ε of the showcase; the default 1e-8 lets rare inputs take huge first steps.
 ADAM_EPSILON = 1e-5
 # Normalised rewards are cut to ± this, as in the showcase.
@@ -27,79 +28,6 @@ MAX_REWARD = 10.0
 LEARNING_RATE_RANGE = (1e-5, 1e-2)
 SKIPPED = "skipped_steps"
 """Metric: gradient steps of an update that were left out, loss or gradient being no number."""
-
-
-@chex.dataclass(frozen=True)
-class Sequences:
-    """Chunks to learn from; B sequences of L steps."""
-
-    obs: dict[str, jax.Array]  # [L, B, size], normalised; frames u8[L, B, H, W, C]
-    began: jax.Array  # [L, B]
-    action: jax.Array  # [L, B, A]
-    log_prob: jax.Array  # [L, B], under the policy that acted
-    value: jax.Array  # [L, B], likewise
-    advantage: jax.Array  # [L, B]
-    target: jax.Array  # [L, B] value target
-    carry: Any  # [B, ...] recurrent state before the chunk
-    pose: jax.Array | None = None  # [L, B, 7] of the object; only for `pose_weight`
-
-
-def gae(
-    reward: jax.Array,
-    value: jax.Array,
-    next_value: jax.Array,
-    terminated: jax.Array,
-    episode_end: jax.Array,
-    *,
-    gamma: float,
-    lam: float,
-) -> jax.Array:
-    """Generalised advantage estimate, all arrays `[T, N]` → `[T, N]`.
-
-        δ_t = r_t + γ (1 - terminated_t) V(s_{t+1}) - V(s_t)
-        A_t = δ_t + γ λ (1 - episode_end_t) A_{t+1}
-
-    `next_value[t]` is V of the observation *before* any reset, so a time limit
-    (`episode_end` without `terminated`) still bootstraps. Flags describe the step taken at t.
-
-    Reference: Schulman et al. 2016, arXiv:1506.02438, eq. 16.
-    """
-    alive = 1.0 - terminated.astype(reward.dtype)
-    going = 1.0 - episode_end.astype(reward.dtype)
-    delta = reward + gamma * alive * next_value - value
-
-    def backward(advantage, step):
-        delta_t, going_t = step
-        advantage = delta_t + gamma * lam * going_t * advantage
-        return advantage, advantage
-
-    start = jnp.zeros_like(delta[0])
-    _, advantage = jax.lax.scan(backward, start, (delta, going), reverse=True)
-    return advantage
-
-
-def to_chunks(x: jax.Array, chunk_length: int) -> jax.Array:
-    """`[T, N, ...]` → `[L, N, C, ...]`, every chunk contiguous in time."""
-    num_chunks = x.shape[0] // chunk_length
-    x = x.reshape(num_chunks, chunk_length, *x.shape[1:])
-    return jnp.moveaxis(x, 0, 2)
-
-
-def minibatch(sequences: Sequences, envs: jax.Array) -> Sequences:
-    """Every chunk of the environments `envs` [n]: `[L, N, C, ...]` → `[L, n·C, ...]`."""
-
-    def steps(x):
-        x = x[:, envs]
-        return x.reshape(x.shape[0], -1, *x.shape[3:])
-
-    def starts(x):
-        x = x[envs]
-        return x.reshape(-1, *x.shape[2:])
-
-    fields = {k: v for k, v in sequences.items() if k != "carry"}
-    return Sequences(
-        carry=jax.tree.map(starts, sequences.carry), **jax.tree.map(steps, fields)
-    )
 
 
 def optimizer(cfg: PPOConfig) -> optax.GradientTransformation:
@@ -172,10 +100,10 @@ def sequences(
         lam=cfg.lam,
     )
     target = advantage + experience.value
-    mean = _mean(advantage)
-    deviation = jnp.sqrt(_mean(jnp.square(advantage - mean)))
-    variance = _mean(jnp.square(target - _mean(target)))
-    unexplained = _mean(jnp.square(advantage)) / (variance + 1e-8)
+    center = mean(advantage)
+    deviation = jnp.sqrt(mean(jnp.square(advantage - center)))
+    variance = mean(jnp.square(target - mean(target)))
+    unexplained = mean(jnp.square(advantage)) / (variance + 1e-8)
     steps = {
         # The statistics that the acting policy used, so that its ratio starts at 1.
         "obs": agent.normalize(experience.obs, learner.obs_stats),
@@ -183,7 +111,7 @@ def sequences(
         "action": experience.action,
         "log_prob": experience.log_prob,
         "value": experience.value,
-        "advantage": (advantage - mean) / (deviation + 1e-8),
+        "advantage": (advantage - center) / (deviation + 1e-8),
         "target": target,
     }
     if cfg.pose_weight:
@@ -242,12 +170,12 @@ def update(
         (learner.params, learner.opt_state),
         jax.random.split(key, cfg.num_epochs),
     )
-    kl = _mean(infos["policy/kl"][-1])
+    kl = mean(infos["policy/kl"][-1])
     # Equal on every device, as what it comes from is.
     metrics[SKIPPED] = jnp.sum(infos.pop(SKIPPED).astype(jnp.float32))
-    metrics |= {k: _mean(v) for k, v in infos.items()}
+    metrics |= {k: mean(v) for k, v in infos.items()}
     metrics |= {"policy/kl": kl, "policy/learning_rate": learner.learning_rate}
-    progress, counts = _advance(
+    progress, counts = advance(
         learner.progress, curriculum, goal_angle_limit, experience
     )
     metrics |= counts
@@ -260,15 +188,6 @@ def update(
         progress=progress,
         update=learner.update + 1,
     ), metrics
-
-
-def _mean(x: jax.Array) -> jax.Array:
-    """Mean over the array and over the devices."""
-    return jax.lax.pmean(jnp.mean(x.astype(jnp.float32)), AXIS)
-
-
-def _sum(x: jax.Array) -> jax.Array:
-    return jax.lax.psum(jnp.sum(x.astype(jnp.float32)), AXIS)
 
 
 def _update_stats(stats, batch):
@@ -291,31 +210,3 @@ def _adapt(learning_rate: jax.Array, kl: jax.Array, cfg: PPOConfig) -> jax.Array
         kl > 2.0 * cfg.target_kl, 1 / 1.5, jnp.where(kl < 0.5 * cfg.target_kl, 1.5, 1.0)
     )
     return jnp.clip(learning_rate * factor, *LEARNING_RATE_RANGE)
-
-
-def _advance(
-    progress: Progress,
-    cfg: CurriculumConfig,
-    limit: float,
-    experience: Rollout,
-) -> tuple[Progress, dict[str, jax.Array]]:
-    """Count every episode that ended; move the curriculum; per-update statistics."""
-    ended = experience.episode_end.astype(jnp.float32)
-    episodes = _sum(ended)
-    metrics = {"episodes": episodes, "goal_angle_max": progress.goal_angle_max}
-    for name, values in experience.metrics.items():
-        metrics[f"step/{name}"] = _mean(values)
-        # 0 where no episode ended.
-        metrics[f"episode/{name}"] = _sum(values * ended) / jnp.maximum(episodes, 1.0)
-    if not cfg.enabled:
-        return progress, metrics
-    goals = progress.goals + _sum(experience.metrics["goals"] * ended)
-    episodes = progress.episodes + episodes
-    full = episodes >= cfg.episodes
-    grow = full & (goals >= cfg.goals * episodes)
-    angle = progress.goal_angle_max
-    return Progress(
-        goal_angle_max=jnp.where(grow, jnp.minimum(angle * cfg.growth, limit), angle),
-        goals=jnp.where(full, 0.0, goals),
-        episodes=jnp.where(full, 0.0, episodes),
-    ), metrics

@@ -18,6 +18,8 @@ from jax.sharding import PartitionSpec as P
 from mjxhand import numbers, ppo, vision_file
 from mjxhand.agent import Agent, strong
 from mjxhand.config import Config
+from mjxhand.curriculum import threshold_at as threshold_at
+from mjxhand.devices import AXIS
 from mjxhand.env import EnvParams
 from mjxhand.rollout import init_actors, rollout
 from mjxhand.types import Actors, Environment, Learner, Progress
@@ -25,7 +27,7 @@ from mjxhand.types import Actors, Environment, Learner, Progress
 
 def make_mesh(devices: list | None = None) -> Mesh:
     """One axis, "device", over all devices (or those given)."""
-    return Mesh(np.array(devices or jax.devices()), (ppo.AXIS,))
+    return Mesh(np.array(devices or jax.devices()), (AXIS,))
 
 
 class Program:
@@ -50,17 +52,17 @@ class Program:
         self.agent = agent
         self.mesh = mesh
         self.replicated = NamedSharding(mesh, P())
-        self.split = NamedSharding(mesh, P(ppo.AXIS))
+        self.split = NamedSharding(mesh, P(AXIS))
         mapped = partial(jax.shard_map, mesh=mesh, check_vma=False)
         self._init_actors = jax.jit(
-            mapped(self._actors, in_specs=(P(ppo.AXIS), P()), out_specs=P(ppo.AXIS)),
+            mapped(self._actors, in_specs=(P(AXIS), P()), out_specs=P(AXIS)),
             out_shardings=self.split,
         )
         self._init_learner = jax.jit(self._learner, out_shardings=self.replicated)
         update = mapped(
             self._update,
-            in_specs=(P(), P(ppo.AXIS), P()),
-            out_specs=(P(), P(ppo.AXIS), P()),
+            in_specs=(P(), P(AXIS), P()),
+            out_specs=(P(), P(AXIS), P()),
         )
         if debug_nans:
             self.update = numbers.checked(update)
@@ -156,15 +158,6 @@ class Program:
         if params.threshold is not None:
             metrics["threshold"] = params.threshold
         return learner, actors.replace(key=key[None]), metrics
-
-
-def threshold_at(config: Config, steps: jax.Array) -> jax.Array | None:
-    """Threshold of the curriculum after that many control steps; None: it has none."""
-    start, end = config.curriculum.threshold_start, config.env.threshold
-    if start is None:
-        return None
-    fallen = jnp.minimum(steps / config.curriculum.threshold_steps, 1.0)
-    return jnp.float32(start + (end - start) * fallen)
 
 
 def _scalar_stats() -> Any:
