@@ -51,10 +51,17 @@ def peak_memory_mb() -> float:
 
 
 def _cpu() -> str:
+    """Name, and the numbers that tell generations of one name apart."""
+    known = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
+        name, _, value = line.partition(":")
+        known.setdefault(name.strip(), value.strip())
+    if "model name" not in known:
+        return platform.processor()
+    return (
+        f"{known['model name']} (family {known.get('cpu family')}, "
+        f"model {known.get('model')})"
+    )
 
 
 def save(path: Path | None, **content) -> None:
