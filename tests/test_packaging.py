@@ -28,8 +28,13 @@ def locked() -> dict[str, str]:
     return versions
 
 
-def needed(requirements: list[str], extras: set[str], seen: set) -> Iterator[tuple]:
-    """Every package that `requirements` lead to, as (who needs it, requirement)."""
+def needed(
+    requirements: list[str], extras: set[str], seen: set, versions: dict[str, str]
+) -> Iterator[tuple]:
+    """Every package that `requirements` lead to, as (name, requirement).
+
+    What a package needs is read off the installed one, if that is the locked version.
+    """
     for text in requirements:
         wanted = Requirement(text)
         marker = wanted.marker
@@ -42,10 +47,13 @@ def needed(requirements: list[str], extras: set[str], seen: set) -> Iterator[tup
         if key not in seen:
             seen.add(key)
             try:
-                further = metadata.requires(name) or []
+                installed = metadata.distribution(name)
             except metadata.PackageNotFoundError:
-                continue  # not installed here; whether it is locked was told above
-            yield from needed(further, wanted.extras, seen)
+                continue
+            if installed.version == versions.get(name):
+                yield from needed(
+                    installed.requires or [], wanted.extras, seen, versions
+                )
 
 
 def test_the_lock_names_everything_that_anything_in_it_needs():
@@ -58,7 +66,7 @@ def test_the_lock_names_everything_that_anything_in_it_needs():
         direct += [text for e in Requirement(own).extras for text in extras[e]]
     versions = locked()
     checked = set()
-    for name, wanted in needed(direct, set(), set()):
+    for name, wanted in needed(direct, set(), set(), versions):
         assert name in versions, f"{wanted} is not in {LOCK}"
         assert wanted.specifier.contains(versions[name], prereleases=True), wanted
         checked.add(name)
