@@ -19,7 +19,10 @@ import matplotlib.pyplot as plt
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import environment
 
-from mjxhand import metrics
+from mjxhand import metrics, runs
+from mjxhand.checks import flatten
+from mjxhand.config import Config
+from mjxhand.presets import PRESETS
 
 RESULTS = Path(__file__).resolve().parent / "results"
 EPISODES = 250
@@ -55,14 +58,29 @@ def curve(run: Path) -> list[dict]:
     return points
 
 
+def command(config: Config) -> str:
+    """The command that begins such a run: what its preset does not say, and the seed."""
+    words = [f"python -m mjxhand.train {config.preset} --seed {config.seed}"]
+    preset = flatten(PRESETS[config.preset])
+    for name, (_, value) in flatten(config).items():
+        if name not in ("seed", "preset") and value != preset[name][1]:
+            option = name.replace("_", "-")
+            if isinstance(value, bool):
+                head, _, last = option.rpartition(".")
+                head += "." if head else ""
+                words.append(f"--{head}{'' if value else 'no-'}{last}")
+            else:
+                words.append(f"--{option} {value}")
+    return " ".join(words)
+
+
 def keep(name: str, run: Path) -> None:
     """Write a run's curve and evaluation, small enough to commit."""
     lines = metrics.read(run)
-    config = json.loads((run / "config.json").read_text())
-    config = config.get("config", config)
+    config = runs.read_config(run)
     seconds = sum(line["seconds"] for line in lines)
     kept = {
-        "command": f"python -m mjxhand.train {config['preset']} --seed {config['seed']}",
+        "command": command(config),
         **environment.describe(),
         "env_steps": lines[-1]["env_steps"],
         # Updates alone: neither compilation (in the first update) nor evaluation.
@@ -75,7 +93,7 @@ def keep(name: str, run: Path) -> None:
         "curve": curve(run),
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-seed{config['seed']}.json"
+    path = RESULTS / f"{name}-seed{config.seed}.json"
     path.write_text(json.dumps(kept, indent=1) + "\n")
     print(path)
 
