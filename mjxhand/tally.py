@@ -28,10 +28,8 @@ class Tally:
     complete: jax.Array
     invalid: jax.Array
     distance: jax.Array  # to the present goal when it was given
-    given: (
-        jax.Array
-    )  # [N, QUARTERS] goals that were reached or given up, by that distance
-    reached: jax.Array  # [N, QUARTERS] those that were reached
+    given: jax.Array  # [N, QUARTERS] goals that are over, by that distance
+    reached: jax.Array  # [N, QUARTERS] those of them that were reached
 
 
 def begin(episodes: int) -> Tally:
