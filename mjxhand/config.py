@@ -106,6 +106,9 @@ class EnvConfig:
     """Axis of the rotation that leads to a goal: any, or the vertical one only."""
     goal_encoding: Literal["absolute", "relative"] = "absolute"
     """Goal stream: the target orientation (showcase) or the rotation still to be made."""
+    pose_encoding: Literal["absolute", "folded"] = "absolute"
+    """Orientation in the vision stream: as it is (showcase), or that of the cube's 24 look-alikes nearest to the
+    identity, as if its faces bore no letters."""
     vision: Literal["pose", "pixels"] = "pose"
     """What the eyes give: position and orientation of the object, or frames of the cameras, drawn by MJX-Warp."""
     cameras: str = "palm"
@@ -229,6 +232,9 @@ class CurriculumConfig:
     straight line to `env.threshold`."""
     threshold_steps: int = 10_000_000
     """Control steps over which it falls."""
+    onward: float = 0.0
+    """In training, probability that a goal lies further about the axis of the one before it, so that turning back
+    and forth within one grasp reaches few (reorient)."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ class EnvParams:
     goals: Any = None  # what the task draws goals from, if it needs anything
     worlds: Any = None  # randomize.World [P, ...]: in what each pool state differs
     threshold: Any = None  # [] what counts as reached now; None: the task's threshold
+    onward: Any = None  # [] probability that a goal goes on about an axis; None: never
     frames: Any = None  # u8[P, H, W, C] what the eye sees of the pool, if there is one
 
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 CONFIG = "config.json"
 NETWORK = "network.tsv"
 VISION = "vision.npz"
-FORMAT = 3
+FORMAT = 4
 """Version of run folders, in `config.json`; those without one are 1."""
 ADDED: dict[str, tuple[int, Any]] = {
     "ppo.max_skipped_updates": (2, 5),
@@ -36,6 +36,8 @@ ADDED: dict[str, tuple[int, Any]] = {
     "ppo.pose_weight": (2, 0.0),
     "network.weights": (3, ""),
     "env.hold_wrist": (3, False),
+    "env.pose_encoding": (4, "absolute"),
+    "curriculum.onward": (4, 0.0),
 }
 """Fields that older folders lack: the format that brought each, and the value that means what
 older versions did. Who adds a field to the configuration adds it here, and adds one to FORMAT

@@ -141,6 +141,7 @@ class Program:
         params = params.replace(
             goal_angle_max=learner.progress.goal_angle_max,
             threshold=threshold_at(cfg, learner.update * cfg.steps_per_update),
+            onward=cfg.curriculum.onward or None,
         )
         actors, experience = rollout(
             self.env, self.agent, cfg.ppo, learner, actors, params

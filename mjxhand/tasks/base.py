@@ -199,6 +199,10 @@ def refuse_curriculum(config: Config) -> None:
             f"env.task {name} has no threshold that falls: leave out "
             "--curriculum.threshold-start"
         )
+    if config.curriculum.onward:
+        raise ConfigError(
+            f"env.task {name} has no axes to go on about: leave out --curriculum.onward"
+        )
 
 
 def refuse_sequence(config: Config) -> None:

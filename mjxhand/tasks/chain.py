@@ -19,7 +19,6 @@ Letters, quarter turns about the world's axes (fingers along +x, the palm turned
            as seen from above
 """
 
-import itertools
 import math
 
 import chex
@@ -30,6 +29,8 @@ import numpy as np
 from mjxhand import look, rotations
 from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError
+from mjxhand.symmetry import GROUP as GROUP
+from mjxhand.symmetry import nearest
 from mjxhand.tasks.base import Sign, refuse_curriculum
 from mjxhand.tasks.reorient import Reorient, check_object, variants
 
@@ -48,27 +49,6 @@ LETTERS: dict[str, tuple[tuple[float, float, float], float]] = {
 # No orientation is farther than this from the nearest of the 24 (met between them), so a
 # first goal, a quarter turn away from that, is at least 90° - 62.8° away.
 FARTHEST = 2 * math.acos((math.sqrt(2) + 1) / math.sqrt(8))
-
-
-def _cube_group() -> np.ndarray:
-    """All products of 90° turns: unit quaternions `[24, 4]`, first component that is not
-    0 positive."""
-    half = math.sqrt(0.5)
-    group = list(np.eye(4))
-    # After the identity and half turns about faces (3): quarter turns (6) and half turns
-    # about edges (6), then turns by 120° (8).
-    for i, j in itertools.combinations(range(4), 2):
-        for sign in (1.0, -1.0):
-            q = np.zeros(4)
-            q[i], q[j] = half, sign * half
-            group.append(q)
-    for signs in itertools.product((1.0, -1.0), repeat=3):
-        group.append(0.5 * np.array([1.0, *signs]))
-    return np.array(group)
-
-
-GROUP = _cube_group()
-"""The 24 orientations of a cube, quaternions `[24, 4]`; the first is the identity."""
 
 
 @chex.dataclass(frozen=True)
@@ -113,12 +93,6 @@ def _multiply(q: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Hamilton product on the host, in double precision."""
     w, v, s, u = q[0], q[1:], p[0], p[1:]
     return np.array([w * s - v @ u, *(w * u + s * v + np.cross(v, u))])
-
-
-def nearest(quat: jax.Array) -> jax.Array:
-    """The one of the 24 orientations that is nearest to `quat` `[4]`."""
-    group = jnp.asarray(GROUP, jnp.float32)
-    return group[jnp.argmax(jnp.abs(group @ quat))]
 
 
 def face_up(quat: jax.Array) -> jax.Array:

@@ -9,16 +9,19 @@ End       the object falls off the hand (terminated); a goal is not reached in t
 
 Variants: `goal_angle_max` and `goal_axis` (near goals, vertical axis only), `threshold`
 (0.4 rad in the showcase; 0.2 and 0.1 are harder), `position_tolerance`, `pose_noise_angle`
-and `pose_noise_position` (vision errs), `push_speed` (the object is pushed).
+and `pose_noise_position` (vision errs), `push_speed` (the object is pushed). In training:
+`curriculum.onward` (goals go on about one axis).
 """
 
 import math
+from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjxhand import rotations
+from mjxhand import rotations, symmetry
 from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError, EnvConfig
 from mjxhand.randomize import rows_of
@@ -34,6 +37,9 @@ DROP_HEIGHT = 0.0
 # of the open hand are 0.14 m away). Isaac Gym's hand tasks use the same 0.24 m.
 DROP_DISTANCE = 0.24
 
+CUBES = ("auto", "cube")
+"""Values of `scene.object` that put a cube into the hand."""
+
 ANY = 3.1415
 """From this farthest goal on, rad, goals are in any orientation: π, in however few digits."""
 
@@ -43,8 +49,19 @@ place of a settled cube, (6, -42, 32) mm in the published and (8, -44, 22) mm in
 hand, each ± 1 cm (128 cubes)."""
 
 
+@chex.dataclass(frozen=True)
+class Onward:
+    """A goal that knows about which axis it turns, so that the next can go on about it."""
+
+    quat: jax.Array  # [4] target orientation
+    axis: jax.Array  # [3] unit vector in the world
+
+
 class Reorient(Task):
-    """Goals and rewards of the reorientation task. A goal is a quaternion `[4]`."""
+    """Goals and rewards of the reorientation task.
+
+    A goal is a quaternion `[4]`; with `curriculum.onward` an `Onward`.
+    """
 
     @classmethod
     def check(cls, config: Config) -> None:
@@ -100,32 +117,51 @@ class Reorient(Task):
     def _errs(self) -> bool:
         return bool(ERRORS & set(rows_of(self.config, self.scene.object)))
 
-    def first_goal(self, key: jax.Array, body: Body, params) -> jax.Array:
-        """A goal orientation `[4]`, never already reached.
+    def first_goal(self, key: jax.Array, body: Body, params) -> Any:
+        """A goal, never already reached.
 
         The turn from the present orientation has an axis uniform on the sphere and the
         angle of a uniform rotation, cut to (threshold, goal_angle_max]. With
         goal_angle_max = π the goal is uniform on SO(3) outside the success region, whatever
         the present orientation, since the Haar measure is invariant.
         """
-        goal_angle_max = jnp.asarray(params.goal_angle_max)
         key_axis, key_angle = jax.random.split(key)
+        return self._turned(key_angle, self._axis(key_axis), body, params)
+
+    def next_goal(self, key: jax.Array, goal, body: Body, params) -> Any:
+        """Likewise; with probability `params.onward` about the axis of `goal`."""
+        if params.onward is None:
+            return self.first_goal(key, body, params)
+        key, key_onward = jax.random.split(key)
+        key_axis, key_angle = jax.random.split(key)
+        onward = jax.random.bernoulli(key_onward, params.onward)
+        axis = jnp.where(onward, goal.axis, self._axis(key_axis))
+        return self._turned(key_angle, axis, body, params)
+
+    def _axis(self, key: jax.Array) -> jax.Array:
+        if self.cfg.goal_axis == "z":
+            return jnp.array([0.0, 0.0, 1.0]) * jax.random.rademacher(
+                key, (), jnp.float32
+            )
+        return rotations.random_axis(key)
+
+    def _turned(self, key: jax.Array, axis: jax.Array, body: Body, params) -> Any:
+        """The goal that lies about `axis` from the present orientation."""
+        farthest = jnp.asarray(params.goal_angle_max)
         # A hair above the threshold, so that rounding never makes a solved goal.
         loosest = self.config.curriculum.threshold_start or 0.0
         low = max(self.threshold, loosest) * 1.001
         if self.cfg.goal_axis == "z":
-            sign = jax.random.rademacher(key_axis, (), jnp.float32)
-            axis = jnp.array([0.0, 0.0, 1.0]) * sign
-            angle = jax.random.uniform(key_angle, (), minval=low, maxval=goal_angle_max)
+            angle = jax.random.uniform(key, (), minval=low, maxval=farthest)
         else:
-            axis = rotations.random_axis(key_axis)
-            angle = rotations.random_angle(key_angle, low, goal_angle_max)
+            angle = rotations.random_angle(key, low, farthest)
         turn = rotations.from_axis_angle(axis, angle)
-        return rotations.canonical(rotations.multiply(turn, body.cube_quat))
+        quat = rotations.canonical(rotations.multiply(turn, body.cube_quat))
+        return Onward(quat=quat, axis=axis) if self.config.curriculum.onward else quat
 
     def target(self, goal) -> jax.Array:
         """Target orientation `[4]` of a goal."""
-        return goal
+        return goal.quat if self.config.curriculum.onward else goal
 
     def distance(self, goal, body: Body) -> jax.Array:
         """Geodesic distance to the goal, rad in [0, π]."""
@@ -156,13 +192,15 @@ class Reorient(Task):
     def observe(self, goal, body: Body, seen: Body) -> dict[str, jax.Array]:
         """What is seen.
 
-        vision [7]: position (m) and orientation of the object.
+        vision [7]: position (m) and orientation of the object, or of its look-alike.
         goal [4]: the target orientation, or the rotation still to make as vision has it.
         privileged [25]: fingertip positions (15, m), remaining rotation (4), the object's
         linear (3, m/s) and angular (3, rad/s) velocity; world frame. Where vision errs,
         7 more: the true pose.
         """
         relative = self.cfg.goal_encoding == "relative"
+        folded = self.cfg.pose_encoding == "folded"
+        seen_quat = symmetry.fold(seen.cube_quat) if folded else seen.cube_quat
         privileged = [
             body.fingertips,
             self.remaining(goal, body),
@@ -172,7 +210,7 @@ class Reorient(Task):
         if self._errs:
             privileged += [body.cube_pos, body.cube_quat]
         return {
-            "vision": jnp.concatenate([seen.cube_pos, seen.cube_quat]),
+            "vision": jnp.concatenate([seen.cube_pos, seen_quat]),
             "goal": self.remaining(goal, seen) if relative else self.target(goal),
             "privileged": jnp.concatenate(privileged),
         }
@@ -191,6 +229,11 @@ def check_object(config: Config) -> None:
         raise ConfigError(
             f"env.task {config.env.task} needs an object in the hand: leave out "
             "--scene.object none"
+        )
+    if config.env.pose_encoding == "folded" and config.scene.object not in CUBES:
+        raise ConfigError(
+            f"env.pose_encoding folded is for a cube, not for scene.object "
+            f"{config.scene.object}: leave it out"
         )
 
 
@@ -215,6 +258,8 @@ def variants(config: Config, thing: str) -> list[str]:
         said.append(
             f"pushed by {cfg.push_speed:g} m/s about every {cfg.push_seconds:g} s"
         )
+    if cfg.pose_encoding == "folded":
+        said.append("the cube seen without letters")
     if cfg.goal_encoding == "relative":
         said.append("goal given as the rotation still to make")
     return said
