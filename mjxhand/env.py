@@ -13,18 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjxhand import control, disturb, pools, randomize, tasks
+from mjxhand import control, disturb, outcome, pools, randomize, tasks
 from mjxhand import scene as scene_module
 from mjxhand.body import Body, read
 from mjxhand.config import Config, ConfigError
 from mjxhand.episode import METRICS, EnvParams, State
 from mjxhand.eye import Eye
 from mjxhand.physics import PhysicsState, make_physics
+from mjxhand.simulate import simulate
 from mjxhand.streams import Sizes, shape
 from mjxhand.tasks.base import Goal
-
-MAX_VALUE = 1e10
-"""Magnitude from which a state is no state any more: MuJoCo's mjMAXVAL."""
 
 
 class Env:
@@ -169,32 +167,20 @@ class Env:
             )
         target = self.control(action, state.target, state.physics)
         key, key_goal = jax.random.split(state.key)
-        physics, finite, overflow = self._simulate(
-            jax.random.fold_in(key_goal, 1), state, target
+        physics, finite, overflow = simulate(
+            self.physics,
+            self.scene,
+            self.config,
+            jax.random.fold_in(key_goal, 1),
+            state,
+            target,
         )
         body = read(self.scene, physics)
 
-        distance = task.distance(state.goal, body)
-        dropped = task.dropped(body) & finite
-        near = distance
-        if params.threshold is not None:
-            near = distance * (task.threshold / params.threshold)
-        success = task.reached(state.goal, body, near) & ~dropped & finite
-        terms = task.reward_terms(
-            self.config.env.reward,
-            progress=state.distance - distance,
-            success=success,
-            dropped=dropped,
-            body=body,
+        after = outcome.judge(
+            task, self.config.env.reward, self.goal_steps, state, body, finite, params
         )
-        reward = sum(terms.values(), jnp.float32(0))
-
-        goals = state.goals + success
-        complete = goals >= task.num_goals
-        timed_out = (state.goal_step + 1 >= self.goal_steps) & ~success
-        terminated = dropped | ~finite
-        truncated = (timed_out | complete) & ~terminated
-
+        success, distance = after.success, after.distance
         fresh = task.next_goal(key_goal, state.goal, body, params)
         goal = jax.tree.map(
             lambda new, old: jnp.where(success, new, old), fresh, state.goal
@@ -202,17 +188,17 @@ class Env:
         distance = jnp.where(success, task.distance(goal, body), distance)
         episode_step = state.episode_step + 1
         values = {
-            "goals": goals,
+            "goals": after.goals,
             task.measure: distance,
             "success": success,
-            "dropped": dropped,
-            "timed_out": timed_out & truncated,
-            "complete": complete & truncated,
+            "dropped": after.dropped,
+            "timed_out": after.timed_out,
+            "complete": after.complete,
             "invalid": ~finite,
             "overflow": overflow,
             "length": episode_step,
-            "return": state.metrics["return"] + reward,
-            **{f"reward/{name}": value for name, value in terms.items()},
+            "return": state.metrics["return"] + after.reward,
+            **{f"reward/{name}": value for name, value in after.terms.items()},
             **task.extra_metrics(goal, body),
         }
         return State(
@@ -222,7 +208,7 @@ class Env:
             distance=distance,
             goal_step=jnp.where(success, 0, state.goal_step + 1),
             episode_step=episode_step,
-            goals=goals,
+            goals=after.goals,
             key=key,
             obs=self.observe(
                 body,
@@ -231,37 +217,12 @@ class Env:
                 state.world,
                 self.eye(jnp.asarray(physics.qpos)) if self.eye else None,
             ),
-            reward=reward,
-            terminated=terminated,
-            truncated=truncated,
+            reward=after.reward,
+            terminated=after.terminated,
+            truncated=after.truncated,
             metrics=self._metrics(values),
             world=state.world,
         )
-
-    def _simulate(
-        self, key: jax.Array, state: State, target: jax.Array
-    ) -> tuple[PhysicsState, jax.Array, Any]:
-        """One control step of the physics: its state, whether that is one, lost contacts."""
-        pushed = disturb.push(
-            key,
-            state.physics,
-            self.scene,
-            state.world,
-            self.config.env.push_seconds,
-            self.config.control_seconds,
-        )
-        variant = randomize.variant_of(
-            state.world, self.scene, self.config.physics.substeps, state.target
-        )
-        stepped, overflow = self.physics.step_told(pushed, target, variant)
-        # NaN is not below either.
-        sound = [jnp.all(jnp.abs(x) < MAX_VALUE) for x in jax.tree.leaves(stepped)]
-        finite = jnp.all(jnp.array(sound))
-        # A state that is no number ends its own episode and spreads no further.
-        physics = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old), stepped, state.physics
-        )
-        return physics, finite, overflow
 
     def control(
         self, action: jax.Array, target: jax.Array, physics: PhysicsState

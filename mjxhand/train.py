@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from mjxhand import agent as agent_module
-from mjxhand import cli, distributed, evaluate, policy, ppo, presets, watch
+from mjxhand import cli, distributed, evaluate, lines, policy, ppo, presets, watch
 from mjxhand.checkpoint import CheckpointError, Checkpoints
 from mjxhand.config import Config
 from mjxhand.env import Env, EnvParams
@@ -25,15 +25,6 @@ from mjxhand.numbers import NotANumber, SkippedSteps
 from mjxhand.sharding import Program, make_mesh
 from mjxhand.stop import Stop
 from mjxhand.types import Actors, Learner
-
-PER_EPISODE = (
-    "goals_per_episode",
-    "drop_rate",
-    "time_out_rate",
-    "episode_return",
-    "episode_length",
-)
-SECONDS_PER_YEAR = 365.25 * 86_400
 
 
 class Run:
@@ -97,7 +88,8 @@ class Run:
         )
         metrics = jax.device_get(metrics)
         self.update += 1
-        return self._line(metrics, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return lines.line(self.config, self.update, metrics, seconds)
 
     @property
     def complete(self) -> bool:
@@ -135,38 +127,6 @@ class Run:
         )
         params = distributed.from_main(self.env.make_params(seed))
         return self.program.place_params(params)
-
-    def _line(self, m: dict[str, Any], seconds: float) -> dict[str, Any]:
-        steps = self.update * self.config.steps_per_update
-        line = {
-            "update": self.update,
-            "env_steps": steps,
-            "simulated_years": steps * self.config.control_seconds / SECONDS_PER_YEAR,
-            "sps": self.config.steps_per_update / seconds,
-            "seconds": seconds,
-            "episodes": m["episodes"],
-            "goals_per_episode": m["episode/goals"],
-            "drop_rate": m["episode/dropped"],
-            "time_out_rate": m["episode/timed_out"],
-            "episode_return": m["episode/return"],
-            "episode_length": m["episode/length"],
-            "invalid_states": m["step/invalid"] * self.config.steps_per_update,
-            "overflow_rate": m["step/overflow"],
-            ppo.SKIPPED: m[ppo.SKIPPED],
-            "goal_angle_max": m["goal_angle_max"],
-            **watch.memory(),
-        }
-        if not m["episodes"]:  # then nothing is known of episodes
-            for name in PER_EPISODE:
-                line[name] = math.nan
-        if "threshold" in m:
-            line["threshold"] = m["threshold"]
-        for name, value in m.items():
-            if name.startswith("step/reward/"):
-                line[name.removeprefix("step/")] = value
-            elif name.startswith(("loss/", "policy/", "value/")):
-                line[name] = value
-        return {k: v if isinstance(v, int) else float(v) for k, v in line.items()}
 
 
 def train(

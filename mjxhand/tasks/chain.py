@@ -32,7 +32,8 @@ from mjxhand.config import Config, ConfigError
 from mjxhand.symmetry import GROUP as GROUP
 from mjxhand.symmetry import nearest
 from mjxhand.tasks.base import Sign, refuse_curriculum
-from mjxhand.tasks.reorient import Reorient, check_object, variants
+from mjxhand.tasks.reorient import Reorient
+from mjxhand.tasks.variants import check_object, variants
 
 DEFAULT = "l_r_u_d_c_a"
 

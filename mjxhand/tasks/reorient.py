@@ -13,7 +13,6 @@ and `pose_noise_position` (vision errs), `push_speed` (the object is pushed). In
 `curriculum.onward` (goals go on about one axis).
 """
 
-import math
 from typing import Any
 
 import chex
@@ -23,9 +22,10 @@ import numpy as np
 
 from mjxhand import rotations, symmetry
 from mjxhand.body import Body
-from mjxhand.config import Config, ConfigError, EnvConfig
+from mjxhand.config import Config, ConfigError
 from mjxhand.randomize import rows_of
 from mjxhand.tasks.base import Sign, Task, refuse_sequence
+from mjxhand.tasks.variants import check_object, variants
 
 ERRORS = {"position_bias", "position_noise", "angle_bias", "angle_noise"}
 """Rows of domain randomisation by which the seen pose of the object is off."""
@@ -36,9 +36,6 @@ DROP_HEIGHT = 0.0
 # Farther than this from the palm's centre nothing of the hand can hold it (the fingertips
 # of the open hand are 0.14 m away). Isaac Gym's hand tasks use the same 0.24 m.
 DROP_DISTANCE = 0.24
-
-CUBES = ("auto", "cube")
-"""Values of `scene.object` that put a cube into the hand."""
 
 ANY = 3.1415
 """From this farthest goal on, rad, goals are in any orientation: π, in however few digits."""
@@ -135,7 +132,7 @@ class Reorient(Task):
         key, key_onward = jax.random.split(key)
         key_axis, key_angle = jax.random.split(key)
         onward = jax.random.bernoulli(key_onward, params.onward)
-        axis = jnp.where(onward, goal.axis, self._axis(key_axis))
+        axis = jax.lax.select(onward, goal.axis, self._axis(key_axis))
         return self._turned(key_angle, axis, body, params)
 
     def _axis(self, key: jax.Array) -> jax.Array:
@@ -221,45 +218,3 @@ class Reorient(Task):
         likeness = abs(float(qpos[self.scene.cube_qpos][3:] @ target))
         angle = np.degrees(2.0 * np.arccos(min(1.0, likeness)))
         return Sign(text=f"{angle:.0f}° to the goal", quat=target)
-
-
-def check_object(config: Config) -> None:
-    """Refuse an empty hand."""
-    if config.scene.object == "none":
-        raise ConfigError(
-            f"env.task {config.env.task} needs an object in the hand: leave out "
-            "--scene.object none"
-        )
-    if config.env.pose_encoding == "folded" and config.scene.object not in CUBES:
-        raise ConfigError(
-            f"env.pose_encoding folded is for a cube, not for scene.object "
-            f"{config.scene.object}: leave it out"
-        )
-
-
-def variants(config: Config, thing: str) -> list[str]:
-    """In how far a setting differs from the plain task, in words for its label."""
-    cfg, said = config.env, []
-    if thing != "cube":
-        said.append(f"of {'an' if thing == 'egg' else 'a'} {thing}")
-    if cfg.threshold != EnvConfig.threshold:
-        said.append(f"within {cfg.threshold:g} rad")
-    if cfg.position_tolerance is not None:
-        said.append(f"within {1000 * cfg.position_tolerance:g} mm of the place")
-    if cfg.pose_noise_angle or cfg.pose_noise_position:
-        degrees = math.degrees(cfg.pose_noise_angle)
-        length = 1000 * cfg.pose_noise_position
-        said.append(f"seen with errors ({degrees:.1f}°, {length:.1f} mm)")
-    if cfg.hold_wrist:
-        said.append("the wrist held")
-    if cfg.vision == "pixels":
-        said.append(f"seen in frames ({cfg.cameras}, {cfg.frame_size} px)")
-    if cfg.push_speed:
-        said.append(
-            f"pushed by {cfg.push_speed:g} m/s about every {cfg.push_seconds:g} s"
-        )
-    if cfg.pose_encoding == "folded":
-        said.append("the cube seen without letters")
-    if cfg.goal_encoding == "relative":
-        said.append("goal given as the rotation still to make")
-    return said
