@@ -64,6 +64,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "curriculum.threshold_start": (0, math.pi, False),
     "curriculum.threshold_steps": (1, _ANY, True),
     "curriculum.onward": (0, 1, True),
+    "curriculum.keep_state": (0, 1, True),
     "seed": (0, 2**32 - 1, True),
     "total_steps": (1, _ANY, True),
     "checkpoint_updates": (1, _ANY, True),

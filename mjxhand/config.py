@@ -235,6 +235,9 @@ class CurriculumConfig:
     onward: float = 0.0
     """In training, probability that a goal lies further about the axis of the one before it, so that turning back
     and forth within one grasp reaches few (reorient)."""
+    keep_state: float = 0.0
+    """In training, probability that after a goal that was not reached in time the next episode begins with hand and
+    object as they are, not in a start state."""
 
 
 @dataclass(frozen=True)

@@ -125,13 +125,28 @@ class Env:
         )
         # Drawn when the pool was made: a reset of many would draw them all at every step.
         frame = jnp.asarray(params.frames)[index] if self.eye else None
+        target = jnp.asarray(self.scene.start_ctrl, jnp.float32)
+        return self._begin(key, key_goal, physics, target, world, frame, params)
+
+    def go_on(self, state: State, key: jax.Array, params: EnvParams) -> State:
+        """First state of a new episode, in the physical state of `state`, with a fresh goal."""
+        key, key_goal = jax.random.split(_raw(key))
+        frame = state.obs["vision"] if self.eye else None
+        return self._begin(
+            key, key_goal, state.physics, state.target, state.world, frame, params
+        )
+
+    def _begin(
+        self, key, key_goal, physics, target, world, frame, params: EnvParams
+    ) -> State:
+        """A fresh goal, all counters 0."""
         body = read(self.scene, physics)
         goal = self.task.first_goal(key_goal, body, params)
         distance = self.task.distance(goal, body)
         zero = jnp.int32(0)
         return State(
             physics=physics,
-            target=jnp.asarray(self.scene.start_ctrl, jnp.float32),
+            target=target,
             goal=goal,
             distance=distance,
             goal_step=zero,

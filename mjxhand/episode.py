@@ -32,6 +32,9 @@ class EnvParams:
     worlds: Any = None  # randomize.World [P, ...]: in what each pool state differs
     threshold: Any = None  # [] what counts as reached now; None: the task's threshold
     onward: Any = None  # [] probability that a goal goes on about an axis; None: never
+    keep_state: Any = (
+        None  # [] probability that a time-out leaves the hand as it is; None: never
+    )
     frames: Any = None  # u8[P, H, W, C] what the eye sees of the pool, if there is one
 
 

@@ -92,6 +92,9 @@ def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
     fresh = jax.vmap(env.reset, in_axes=(0, None))(
         jax.random.split(key_reset, num_envs), params
     )
+    if params.keep_state is not None:
+        # Not before a new start state is drawn, so that runs without it stay as they were.
+        fresh = _kept(env, stepped, fresh, key_reset, params)
     state = where(ended, fresh, stepped)
     record = {
         "obs": actors.state.obs,
@@ -114,6 +117,18 @@ def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
         key=key[None],
     )
     return actors, record
+
+
+def _kept(env, stepped, fresh, key, params):
+    """`fresh`, but some of those whose time was up begin where they are."""
+    num_envs = stepped.truncated.shape[0]
+    key_keep, key_goal = jax.random.split(jax.random.fold_in(key, 1))
+    here = jax.vmap(env.go_on, in_axes=(0, 0, None))(
+        stepped, jax.random.split(key_goal, num_envs), params
+    )
+    timed_out = stepped.metrics["timed_out"] > 0
+    keep = timed_out & jax.random.bernoulli(key_keep, params.keep_state, (num_envs,))
+    return where(keep, here, fresh)
 
 
 def _values(agent: Agent, learner: Learner, carry, obs, wanted: jax.Array) -> jax.Array:

@@ -38,6 +38,7 @@ ADDED: dict[str, tuple[int, Any]] = {
     "env.hold_wrist": (3, False),
     "env.pose_encoding": (4, "absolute"),
     "curriculum.onward": (4, 0.0),
+    "curriculum.keep_state": (4, 0.0),
 }
 """Fields that older folders lack: the format that brought each, and the value that means what
 older versions did. Who adds a field to the configuration adds it here, and adds one to FORMAT

@@ -142,6 +142,7 @@ class Program:
             goal_angle_max=learner.progress.goal_angle_max,
             threshold=threshold_at(cfg, learner.update * cfg.steps_per_update),
             onward=cfg.curriculum.onward or None,
+            keep_state=cfg.curriculum.keep_state or None,
         )
         actors, experience = rollout(
             self.env, self.agent, cfg.ppo, learner, actors, params
