@@ -26,6 +26,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "physics.threads": (0, _ANY, True),
     "env.bins": (2, _ANY, True),
     "env.relative_step": (0, 2, False),
+    "env.target_lead": (0, 2, False),
     "env.goal_seconds": (0, _ANY, False),
     "env.max_goals": (1, _ANY, True),
     "env.threshold": (0, math.pi, False),

@@ -85,6 +85,9 @@ class EnvConfig:
     target; `relative_to_measured` moves the joint's measured angle (the showcase; cannot hold a load)."""
     relative_step: float = 0.25
     """Largest move of a relative action, in half control ranges (1.0 in the showcase)."""
+    target_lead: float | None = None
+    """If set, no servo target lies farther than this from the measured angle, in half control ranges: a finger that is
+    blocked lets go as soon as its command turns round, and presses no harder than so."""
     hold_wrist: bool = False
     """Leave the two servos of the wrist at their first targets, so that fingers and thumb alone turn the object."""
     goal_seconds: float = 8.0

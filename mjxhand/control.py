@@ -37,6 +37,9 @@ def servo_targets(
         moved = target + cfg.relative_step * half * level
     else:
         moved = measured + cfg.relative_step * half * level
+    if cfg.target_lead is not None:
+        lead = cfg.target_lead * half
+        moved = jnp.clip(moved, measured - lead, measured + lead)
     moved = jnp.clip(moved, low, high)
     if cfg.hold_wrist:
         moved = moved.at[:WRIST].set(target[:WRIST])

@@ -37,6 +37,7 @@ ADDED: dict[str, tuple[int, Any]] = {
     "network.weights": (3, ""),
     "env.hold_wrist": (3, False),
     "env.pose_encoding": (4, "absolute"),
+    "env.target_lead": (4, None),
     "curriculum.onward": (4, 0.0),
     "curriculum.keep_state": (4, 0.0),
 }
