@@ -17,7 +17,8 @@ from mjxhand.config import (
     SceneConfig,
 )
 
-_FPN = Config()
+# Without a limit to the lead, learning stops where one grasp ends: docs/learning.md.
+_FPN = Config(env=EnvConfig(target_lead=0.3))
 
 # Small batches: the trust region bounds what an update learns, so many are needed.
 _SMALL_PPO = PPOConfig(
