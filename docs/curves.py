@@ -26,18 +26,21 @@ from mjxhand.presets import PRESETS
 
 RESULTS = Path(__file__).resolve().parent / "results"
 EPISODES = 250
-"""Episodes that ended per point of a curve; fewer are noise."""
+"""Episodes that ended per point of a curve, at least; fewer are noise."""
+POINTS = 200
+"""Points of a curve, at most."""
 INK, SOFT = "#222222", "#8a8f98"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito
 
 
 def curve(run: Path) -> list[dict]:
-    """Training curve: one point per EPISODES episodes that ended."""
-    points, group = [], []
-    for line in metrics.read(run):
+    """Training curve: one point per so many episodes that ended."""
+    points, group, lines = [], [], metrics.read(run)
+    enough = max(EPISODES, sum(line["episodes"] for line in lines) / POINTS)
+    for line in lines:
         group.append(line)
         episodes = sum(x["episodes"] for x in group)
-        if episodes < EPISODES:
+        if episodes < enough:
             continue
 
         def mean(name, group=group, episodes=episodes):
@@ -119,7 +122,8 @@ def draw(name: str) -> Path:
         ylabel="goals per training episode",
         ylim=(0, None),
     )
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="lower right")
+    _farthest_goals(left, runs)
     evaluations = [run["evaluation"] for run in runs]
     _before_and_after(right, evaluations)
     label = evaluations[0]["task"]["trained"]["task"]
@@ -127,6 +131,19 @@ def draw(name: str) -> Path:
     path = RESULTS.parent / f"{name}.png"
     figure.savefig(path, dpi=160)
     return path
+
+
+def _farthest_goals(axis, runs: list[dict]) -> None:
+    """Where a curriculum moved them, on the right; goals per episode alone would hide it."""
+    angles = [[point["goal_angle_max"] for point in run["curve"]] for run in runs]
+    if all(len(set(several)) == 1 for several in angles):
+        return
+    right = axis.twinx()
+    right.spines["right"].set_visible(True)
+    for run, several, colour in zip(runs, angles, COLOURS, strict=False):
+        x = [point["env_steps"] / 1e6 for point in run["curve"]]
+        right.plot(x, several, color=colour, linestyle="--", linewidth=1)
+    right.set(ylabel="farthest goal, rad (dashed)", ylim=(0, None))
 
 
 def _before_and_after(axis, evaluations: list[dict]) -> None:
