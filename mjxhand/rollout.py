@@ -93,7 +93,7 @@ def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
         jax.random.split(key_reset, num_envs), params
     )
     if params.keep_state is not None:
-        # Not before a new start state is drawn, so that runs without it stay as they were.
+        # After the draw of start states, which is then the same without it.
         fresh = _kept(env, stepped, fresh, key_reset, params)
     state = where(ended, fresh, stepped)
     record = {

@@ -123,12 +123,6 @@ def test_only_updates_keep_states():
                 called.append(params.keep_state)
                 return super().go_on(state, key, params)
 
-        env = Spy()
-        agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
-        program = Program(config, env, agent, make_mesh(jax.devices()[:1]))
-        learner = jax.eval_shape(program._learner, jax.random.PRNGKey(0))
-        keys = jax.random.split(jax.random.PRNGKey(0), 1)
-        actors = jax.eval_shape(program._init_actors, keys, probe_envs.PARAMS)
-        jax.eval_shape(program.update, learner, actors, probe_envs.PARAMS)
+        probe_envs.traced_update(config, Spy())
         assert set(called) == ({0.9} if keep_state else set())
     assert mjxhand.make("reorient", pool_size=8).params.keep_state is None

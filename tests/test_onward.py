@@ -12,11 +12,9 @@ from test_ppo import TINY
 
 import mjxhand
 from mjxhand import ConfigError, presets, rotations, symmetry
-from mjxhand import agent as agent_module
 from mjxhand.body import read
 from mjxhand.config import CurriculumConfig
 from mjxhand.env import Env
-from mjxhand.sharding import Program, make_mesh
 
 N = 64
 
@@ -103,14 +101,8 @@ def test_only_updates_give_goals_that_go_on():
 
     for curriculum in (CurriculumConfig(), CurriculumConfig(onward=0.75)):
         config = dataclasses.replace(TINY, curriculum=curriculum)
-        env = Spy()
-        agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
-        program = Program(config, env, agent, make_mesh(jax.devices()[:1]))
-        learner = jax.eval_shape(program._learner, jax.random.PRNGKey(0))
-        keys = jax.random.split(jax.random.PRNGKey(0), 1)
-        actors = jax.eval_shape(program._init_actors, keys, probe_envs.PARAMS)
         seen.clear()
-        jax.eval_shape(program.update, learner, actors, probe_envs.PARAMS)
+        probe_envs.traced_update(config, Spy())
         assert set(seen) == {curriculum.onward or None}
 
 

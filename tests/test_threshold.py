@@ -10,10 +10,9 @@ import pytest
 from test_ppo import TINY
 
 from mjxhand import ConfigError, presets, rotations
-from mjxhand import agent as agent_module
 from mjxhand.config import CurriculumConfig
 from mjxhand.env import Env
-from mjxhand.sharding import Program, make_mesh, threshold_at
+from mjxhand.sharding import threshold_at
 
 FALLING = CurriculumConfig(threshold_start=0.4, threshold_steps=1000)
 
@@ -59,13 +58,7 @@ def test_updates_carry_the_schedule_where_there_is_one():
     """Traced, not compiled."""
     for curriculum in (CurriculumConfig(), FALLING):
         config = dataclasses.replace(TINY, curriculum=curriculum)
-        env = probe_envs.Recall()
-        agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
-        program = Program(config, env, agent, make_mesh(jax.devices()[:1]))
-        learner = jax.eval_shape(program._learner, jax.random.PRNGKey(0))
-        keys = jax.random.split(jax.random.PRNGKey(0), 1)
-        actors = jax.eval_shape(program._init_actors, keys, probe_envs.PARAMS)
-        metrics = jax.eval_shape(program.update, learner, actors, probe_envs.PARAMS)[2]
+        metrics = probe_envs.traced_update(config, probe_envs.Recall())
         assert ("threshold" in metrics) == (curriculum is FALLING)
 
 
