@@ -8,6 +8,9 @@ from mjxhand import rotations
 from mjxhand.physics import PhysicsState
 from mjxhand.scene import Scene
 
+POSE = 7
+"""Length of a pose: position (3, m) and quaternion (4, w x y z)."""
+
 
 @chex.dataclass(frozen=True)
 class Body:

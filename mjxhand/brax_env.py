@@ -25,6 +25,8 @@ from mjxhand.env import Env, State
 from mjxhand.rollout import where
 
 PRIVILEGED = "privileged"
+TOTALS = ("goals", "return", "length")
+"""Our metrics that count from the start of an episode. brax's sum of `success` is the goals."""
 
 ppo_networks = partial(
     networks.make_ppo_networks,
@@ -74,7 +76,11 @@ class BraxEnv(envs.Env):
             obs=self._observe(state),
             reward=state.reward,
             done=done.astype(jnp.float32),
-            metrics={**metrics, **state.metrics},
+            metrics={
+                **metrics,
+                # brax adds metrics up over an episode, so running totals stay out.
+                **{k: v for k, v in state.metrics.items() if k not in TOTALS},
+            },
             info=info,
         )
 

@@ -11,6 +11,7 @@ outside its folder is opened.
 """
 
 import os
+import re
 import shutil
 import sys
 import threading
@@ -21,6 +22,8 @@ from mjxhand import storage
 from mjxhand.arrays import Arrays, write_arrays
 
 KEEP = 3
+OURS = re.compile(r"\.(old-)?\d+")
+"""Hidden names of this module. Others in the folder, such as .DS_Store, are left alone."""
 
 
 class CheckpointError(Exception):
@@ -210,8 +213,9 @@ class Checkpoints:
 
     def _write(self, update: int, parts: dict[str, Arrays]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(".*"):  # of a process that was killed
-            shutil.rmtree(leftover)
+        for leftover in self.folder.glob(".*"):
+            if OURS.fullmatch(leftover.name):  # of a process that was killed
+                shutil.rmtree(leftover)
         hidden = self.folder / f".{update:08d}"
         hidden.mkdir()
         for part, arrays in parts.items():

@@ -15,6 +15,8 @@ from mjxhand.wiring import check as check_wiring
 NETWORKS = ("fpn", "baseline", "mlp", "lstm")
 
 _ANY = math.inf
+PI_ROUNDED = 3.1416
+"""π as people type it; tasks take it for π."""
 RANGES: dict[str, tuple[float, float, bool]] = {
     "scene.cube_edge": (0, 0.2, False),
     "scene.cube_density": (0, _ANY, False),
@@ -99,7 +101,8 @@ def _check_ranges(flat: dict[str, tuple[Any, Any]]) -> None:
         if name not in RANGES or value is None:
             continue
         low, high, inclusive = RANGES[name]
-        if value < low or value > high or (value == low and not inclusive):
+        most = PI_ROUNDED if high == math.pi else high
+        if value < low or value > most or (value == low and not inclusive):
             at_least = f"{'at least' if inclusive else 'more than'} {low:.10g}"
             at_most = "" if high == _ANY else f" and at most {high:.10g}"
             raise ConfigError(f"{name} is {value:.10g}: it must be {at_least}{at_most}")

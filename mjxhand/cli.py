@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import jax
 import tyro
 
-from mjxhand import distributed, presets, runs
+from mjxhand import distributed, idle, presets, runs
 from mjxhand.arguments import build, option_types, split, suggest, value_of
 from mjxhand.checkpoint import CheckpointError
 from mjxhand.config import Config, ConfigError, Impl
@@ -75,7 +75,7 @@ class EvaluateOptions:
     threshold: float | None = None
     """Distance that counts as reached, rad (m for fingertips); by default the run's own."""
     goal_angle_max: float | None = None
-    """Farthest goal, rad; 3.1416: any orientation. By default the run's own."""
+    """Farthest goal, rad; 3.1416: any orientation (reorient). By default the run's own."""
     max_goals: int | None = None
     """Goals after which an episode is complete; by default the run's own."""
     step: int | None = None
@@ -151,7 +151,12 @@ def parse_config(
     if name is not None and name not in presets.PRESETS:
         hint = suggest(name, presets.PRESETS) or f": choose {PRESET_NAMES}"
         raise ConfigError(f"unknown preset {name!r}{hint}")
-    base = read_config(resume) if resume else presets.PRESETS[name or ""]
+    given = {_dotted(a): a.partition("=")[2] for a in args}
+    base = (
+        read_config(resume)
+        if resume
+        else presets.fitted(presets.PRESETS[name or ""], given)
+    )
     if resume and name not in (None, base.preset):
         raise ConfigError(
             f"{resume} was started from preset {base.preset}, not {name}: leave it out"
@@ -162,7 +167,9 @@ def parse_config(
     )
     parsed = build(_Train, args, prog, start)
     config = Config(**vars(parsed.config))
-    if resume:
+    if not resume:
+        idle.refuse(given, config)
+    else:
         runs.check_resumed(base, config)
         if parsed.options.out != resume:
             raise ConfigError("--resume continues in its own folder: leave out --out")
@@ -189,6 +196,11 @@ def parse_cluster(argv: Sequence[str]) -> distributed.Cluster | None:
     coordinator, *numbers = (None if v == "None" else v for v in given.values())
     count, index = (None if n is None else int(n) for n in numbers)
     return distributed.find(coordinator, count, index)
+
+
+def _dotted(argument: str) -> str:
+    """Name of the setting that an option is for: `env.max_goals` of `--env.max-goals=3`."""
+    return argument.partition("=")[0].removeprefix("--").replace("-", "_")
 
 
 def _unalias(argument: str) -> str:
@@ -222,6 +234,8 @@ def parse_evaluate(argv: Sequence[str]) -> EvaluateOptions:
     options = parse_dir(EvaluateOptions, argv, "python -m mjxhand.evaluate")
     if options.episodes < 1:
         raise ConfigError(f"--episodes is {options.episodes}: give at least 1")
+    if options.json is not None:
+        refuse_unwritable("--json", options.json)
     return options
 
 
@@ -237,6 +251,17 @@ def parse_render(argv: Sequence[str]) -> RenderOptions:
             "--width and --height must be even"
         )
     return options
+
+
+def refuse_unwritable(option: str, path: str | Path) -> None:
+    """Refuse a file to write that is a folder, or in a folder that is not there.
+
+    Raises:
+        ConfigError: so that nothing is lost when all is done.
+    """
+    path = Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigError(f"{option} is {path}: give a file in a folder that is there")
 
 
 def keep_compiled_programs() -> None:
@@ -268,5 +293,10 @@ def main_guard(main: Callable[..., int]) -> Callable[..., int]:
             # What is still buffered must go somewhere, or Python complains at its exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
+        except OSError as error:  # a full disk, a folder that may not be written
+            if error.filename is None:
+                raise
+            print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+            return 2
 
     return guarded

@@ -15,7 +15,7 @@ import numpy as np
 
 from mjxhand import control, disturb, outcome, pools, randomize, tasks
 from mjxhand import scene as scene_module
-from mjxhand.body import Body, read
+from mjxhand.body import POSE, Body, read
 from mjxhand.config import Config, ConfigError
 from mjxhand.episode import METRICS, EnvParams, State
 from mjxhand.eye import Eye
@@ -77,12 +77,13 @@ class Env:
         hand = self.scene.hand_qpos
         touch = self.scene.sensors["touch"]
         sizes = self.task.sizes
+        told = sizes["vision"] if self.scene.object == "none" else POSE
         return {
             "vision": self.eye.shape if self.eye else sizes["vision"],
             "proprioception": 2 * (hand.stop - hand.start),
             "touch": touch.stop - touch.start,
             "goal": sizes["goal"],
-            "privileged": sizes["privileged"] + bool(self.eye) * sizes["vision"],
+            "privileged": sizes["privileged"] + bool(self.eye) * told,
         }
 
     @property
@@ -113,7 +114,9 @@ class Env:
     @functools.cached_property
     def params(self) -> EnvParams:
         """The parameters used where none are given."""
-        return self.make_params(self.config.seed)
+        # Outside any trace in which they are first asked for: an eye draws frames for them.
+        with jax.ensure_compile_time_eval():
+            return self.make_params(self.config.seed)
 
     def reset(self, key: jax.Array, params: EnvParams | None = None) -> State:
         """First state of a new episode: a settled hand, a fresh goal, all counters 0."""
@@ -265,8 +268,9 @@ class Env:
         Args:
             key: of the errors of the senses, if there are any; not consumed.
             world: randomize.World, with the errors that last an episode.
-            frame: what the eye sees, u8[H, W, C]. It becomes `vision`; what that stream
-                would say without an eye goes to the end of `privileged`.
+            frame: what the eye sees, u8[H, W, C]. It becomes `vision`; the true pose of
+                the object, or of an empty hand what that stream would say without an eye,
+                goes to the end of `privileged`.
         """
         key = jax.random.fold_in(key, 2)
         seen = disturb.perceive(key, body, self.rows, world)
@@ -276,8 +280,11 @@ class Env:
             **self.task.observe(goal, body, seen),
         }
         if frame is not None:
-            told = jnp.concatenate([obs["privileged"], obs["vision"]])
-            obs |= {"vision": frame, "privileged": told}
+            told = [body.cube_pos, body.cube_quat]
+            if self.scene.object == "none":
+                told = [obs["vision"]]
+            privileged = jnp.concatenate([obs["privileged"], *told])
+            obs |= {"vision": frame, "privileged": privileged}
         sizes = {name: stream.shape for name, stream in obs.items()}
         expected = {n: shape(size) for n, size in self.observation_sizes.items()}
         if sizes != expected:

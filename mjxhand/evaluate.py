@@ -19,6 +19,7 @@ from mjxhand.agent import Agent
 from mjxhand.env import Env, EnvParams, State
 from mjxhand.policy import Policy, load_policy, make_env, policy_of, untrained
 from mjxhand.rollout import where
+from mjxhand.storage import write_text_atomically
 from mjxhand.tally import sentence
 
 __all__ = [
@@ -98,7 +99,7 @@ class Evaluator:
         if goal_angle_max is None:
             goal_angle_max = self.env.config.env.goal_angle_max
         tally, kept, count = None, [], 0
-        for tally, frames in self._blocks(policy, seed, goal_angle_max):
+        for tally, frames in self._blocks(policy, seed, goal_angle_max, steps):
             if count < steps:
                 kept.append(jax.device_get(frames))
             count += self.env.goal_steps
@@ -134,13 +135,14 @@ class Evaluator:
             "goal_angle_max": float(goal_angle_max),
         }
 
-    def _blocks(self, policy: Policy, seed: int, goal_angle_max: float):
+    def _blocks(self, policy: Policy, seed: int, goal_angle_max: float, steps: int):
         """Yields the tally and the first environment's frames after each block."""
         params = self.env.make_params(POOL_SEED + seed)
         params = params.replace(goal_angle_max=np.float32(goal_angle_max))
         carry = self._start(jax.random.PRNGKey(seed), params)
-        # The longest episode spends the whole time of a goal on each.
-        for _ in range(self.env.task.num_goals):
+        # The longest episode spends the whole time of a goal on each; a film may go on.
+        num_blocks = max(self.env.task.num_goals, -(-steps // self.env.goal_steps))
+        for _ in range(num_blocks):
             carry, frames = self._block(policy.params, policy.stats, params, carry)
             yield carry[-1], frames
 
@@ -210,7 +212,7 @@ def main(argv: list[str] | None = None) -> int:
     if "by_distance" in result:
         print(tallies.by_distance(result))
     if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
+        write_text_atomically(Path(options.json), json.dumps(result, indent=1) + "\n")
     return 0
 
 

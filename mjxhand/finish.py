@@ -24,14 +24,19 @@ def report(run: Run) -> render.Trajectory:
         What the trained policy did in the first of its episodes, for `film`.
     """
     config = run.config
+    episodes = config.evaluate_episodes
     brains = {
         "untrained": run.untrained,
         "trained": evaluate.policy_of(config, run.agent, run.learner),
     }
-    evaluator = evaluate.Evaluator(run.env, run.agent, config.evaluate_episodes)
+    evaluators = {"task": evaluate.Evaluator(run.env, run.agent, episodes)}
     distances = {"task": config.env.goal_angle_max}
     if run.env.task.is_near:
         distances["full_task"] = math.pi
+        evaluators["full_task"] = evaluators["task"]  # compiled for any distance
+        if config.env.goal_axis != "any":
+            env = evaluate.make_env(config, goal_axis="any")
+            evaluators["full_task"] = evaluate.Evaluator(env, run.agent, episodes)
     steps = _film_steps(config) if config.film else 0
     results: dict[str, Any] = {}
     trajectory: render.Trajectory = {}
@@ -39,12 +44,12 @@ def report(run: Run) -> render.Trajectory:
         results[name] = {}
         for which, brain in brains.items():
             filmed = name == "task" and which == "trained"
-            results[name][which], seen = evaluator.play(
+            results[name][which], seen = evaluators[name].play(
                 brain, goal_angle_max=distance, steps=steps if filmed else 0
             )
             trajectory = seen or trajectory
         task = results[name]["trained"]["task"]
-        print(f"{task}; {config.evaluate_episodes} fresh episodes")
+        print(f"{task}; {episodes} fresh episodes")
         for which, result in results[name].items():
             print(f"  {which:<10}{evaluate.sentence(result)}", flush=True)
     text = json.dumps(results, indent=1) + "\n"

@@ -45,7 +45,8 @@ def make(task: str = "reorient", **overrides: Any) -> Env:
             near = difflib.get_close_matches(name, names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"no setting {name!r}{hint}")
-    reward = changes["env"].pop("reward", None) or RewardConfig(**changes["reward"])
+    reward = changes["env"].pop("reward", RewardConfig())
+    reward = dataclasses.replace(reward, **changes["reward"])
     config = Config(
         scene=SceneConfig(**changes["scene"]),
         physics=PhysicsConfig(**changes["physics"]),

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjxhand import agent as agent_module
-from mjxhand import presets, pretrained, runs, storage, tasks
+from mjxhand import idle, presets, pretrained, runs, storage, tasks
 from mjxhand.agent import Agent
 from mjxhand.checkpoint import Checkpoints
-from mjxhand.config import Config, ConfigError
+from mjxhand.config import Config, ConfigError, CurriculumConfig
 from mjxhand.env import Env
 from mjxhand.sharding import Program, make_mesh
 from mjxhand.types import Learner
@@ -105,7 +105,7 @@ def _program(config: Config) -> Program:
     native = dataclasses.replace(config.physics, impl="native")
     env = Env(dataclasses.replace(config, physics=native))
     agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
-    return Program(config, env, agent, make_mesh(jax.devices()[:1]))
+    return Program(config, env, agent, make_mesh(jax.local_devices()[:1]))
 
 
 def make_env(config: Config, **env_changes: Any) -> Env:
@@ -123,8 +123,11 @@ def make_env(config: Config, **env_changes: Any) -> Env:
         config = dataclasses.replace(config, physics=physics)
     if "threshold" in env_changes and tasks.find(config.env.task).unit == "m":
         env_changes["tip_threshold"] = env_changes.pop("threshold")
+    # No curriculum: that is how the run was trained, not where its policy plays.
+    config = dataclasses.replace(config, curriculum=CurriculumConfig())
     if env_changes:
         env = dataclasses.replace(config.env, **env_changes)
         config = dataclasses.replace(config, env=env)
         presets.check(config, num_devices=1)
+        idle.refuse((f"env.{name}" for name in env_changes), config)
     return Env(config)

@@ -13,6 +13,7 @@ import optax
 from brax.training.acme import running_statistics
 
 from mjxhand.agent import Agent
+from mjxhand.body import POSE
 from mjxhand.chunks import Sequences as Sequences
 from mjxhand.chunks import gae, minibatch, to_chunks
 from mjxhand.config import ConfigError, CurriculumConfig, PPOConfig
@@ -116,7 +117,7 @@ def sequences(
     }
     if cfg.pose_weight:
         # Of an environment with an eye, the object's pose ends the privileged stream.
-        steps["pose"] = experience.obs["privileged"][..., -7:]
+        steps["pose"] = experience.obs["privileged"][..., -POSE:]
     chunks = jax.tree.map(lambda x: to_chunks(x, cfg.chunk_length), steps)
     carry = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), experience.carry)
     return Sequences(carry=carry, **chunks), {
@@ -209,4 +210,7 @@ def _adapt(learning_rate: jax.Array, kl: jax.Array, cfg: PPOConfig) -> jax.Array
     factor = jnp.where(
         kl > 2.0 * cfg.target_kl, 1 / 1.5, jnp.where(kl < 0.5 * cfg.target_kl, 1.5, 1.0)
     )
-    return jnp.clip(learning_rate * factor, *LEARNING_RATE_RANGE)
+    low, high = LEARNING_RATE_RANGE
+    # A start outside the range is the user's word, and widens it.
+    low, high = min(low, cfg.learning_rate), max(high, cfg.learning_rate)
+    return jnp.clip(learning_rate * factor, low, high)

@@ -1,5 +1,6 @@
 """Presets: configurations by name; `check` refuses those that cannot work."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import jax
@@ -16,9 +17,33 @@ from mjxhand.config import (
     RewardConfig,
     SceneConfig,
 )
+from mjxhand.tasks.variants import CUBES
 
-# Without a limit to the lead, learning stops where one grasp ends: docs/learning.md.
-_FPN = Config(env=EnvConfig(target_lead=0.3))
+# What took the fingers from one grasp to the next on two cores (docs/learning.md), for an
+# accelerator: more hands and the full network, so minibatches as large as there or twice.
+_FPN = Config(
+    scene=SceneConfig(start_pose="cupped"),
+    env=EnvConfig(
+        target_lead=0.3,
+        goal_encoding="relative",
+        pose_encoding="folded",
+        reward=RewardConfig(progress=5.0),
+    ),
+    ppo=PPOConfig(
+        unroll_length=16,
+        num_epochs=2,
+        num_minibatches=16,
+        learning_rate=1e-3,
+        target_kl=0.03,
+        clip=0.3,
+        gamma=0.99,
+        entropy_weight=0.003,
+    ),
+    # One episode of each environment: what is averaged has met the present distance.
+    curriculum=CurriculumConfig(
+        enabled=True, start=0.8, goals=2.5, episodes=8192, onward=0.5, keep_state=0.9
+    ),
+)
 
 # Small batches: the trust region bounds what an update learns, so many are needed.
 _SMALL_PPO = PPOConfig(
@@ -112,6 +137,26 @@ PRESETS: dict[str, Config] = {
         _FPN, preset="baseline", network=replace(_FPN.network, name="baseline")
     ),
 }
+
+
+def fitted(preset: Config, given: Mapping[str, str]) -> Config:
+    """A preset without what another task, another object or frames have no use for.
+
+    Presets say how the goals of a cube whose pose is told are best learned: near ones first,
+    the pose folded, the goal relative.
+
+    Args:
+        given: settings that somebody chose besides, as texts by dotted name.
+    """
+    env, curriculum = preset.env, preset.curriculum
+    if given.get("env.task", env.task) != env.task:
+        curriculum = CurriculumConfig(keep_state=curriculum.keep_state)
+    frames = given.get("env.vision", env.vision) == "pixels"
+    if frames:
+        env = replace(env, goal_encoding="absolute")
+    if frames or given.get("scene.object", "cube") not in CUBES:
+        env = replace(env, pose_encoding="absolute")
+    return replace(preset, env=env, curriculum=curriculum)
 
 
 def default_preset() -> str:

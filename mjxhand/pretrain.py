@@ -26,6 +26,7 @@ from mjxhand.babble import Hands
 from mjxhand.config import (
     Config,
     ConfigError,
+    CurriculumConfig,
     EnvConfig,
     NetworkConfig,
     PhysicsConfig,
@@ -100,9 +101,12 @@ def parse(argv: Sequence[str]) -> tuple[Config, PretrainOptions]:
     chosen = {part: getattr(parsed, part) for part in parts}
     # Goals do not matter here, nor how they are told.
     chosen["env"] = dataclasses.replace(
-        parsed.env, vision="pixels", goal_encoding="absolute"
+        parsed.env,
+        vision="pixels",
+        goal_encoding="absolute",
+        pose_encoding="absolute",
     )
-    config = dataclasses.replace(base, **chosen)
+    config = dataclasses.replace(base, **chosen, curriculum=CurriculumConfig())
     presets.check(config, num_devices=1)
     return config, parsed.options
 
@@ -239,8 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line of `python -m mjxhand.pretrain`."""
     config, options = parse(sys.argv[1:] if argv is None else argv)
     out = Path(options.out)
-    if not out.parent.is_dir() or out.is_dir():
-        raise ConfigError(f"--out is {out}: give a file in a folder that is there")
+    cli.refuse_unwritable("--out", out)
     pretrain(config, options)
     print(f"stream: {out}; start a policy from it with --network.vision-stream {out}")
     return 0

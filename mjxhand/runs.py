@@ -181,10 +181,11 @@ def prepare(out: str | Path, config: Config, *, resume: bool = False) -> Path:
     try:
         if not resume:
             _refuse_used(path)
+            if config.network.vision_stream:
+                vision_file.read(config.network.vision_stream)
             path.mkdir(parents=True, exist_ok=True)
             _keep_network(path, config)
             if config.network.vision_stream:
-                vision_file.read(config.network.vision_stream)
                 shutil.copyfile(config.network.vision_stream, path / VISION)
         else:  # `read_config` put the copies' paths in the names' place
             kept = json.loads((path / CONFIG).read_text(encoding="utf-8"))["network"]

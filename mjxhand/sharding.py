@@ -94,12 +94,21 @@ class Program:
         """Shapes and types of a learner's arrays."""
         return jax.eval_shape(self._learner, jax.random.PRNGKey(0))
 
-    def init_actors(self, seed: int, params: EnvParams, update: int = 0) -> Actors:
+    def init_actors(
+        self,
+        seed: int,
+        params: EnvParams,
+        update: int = 0,
+        goal_angle_max: jax.Array | None = None,
+    ) -> Actors:
         """Environments at the start of an episode, split over the devices.
 
         Args:
             update: updates that the run has had; other ones, other episodes.
+            goal_angle_max: the curriculum's farthest goal by now, rad; None: at its start.
         """
+        angle = self._first_angle() if goal_angle_max is None else goal_angle_max
+        params = self._now(params, angle, jnp.int32(update))
         key = jax.random.fold_in(jax.random.PRNGKey(seed), 1)
         if update:
             key = jax.random.fold_in(key, update)
@@ -110,11 +119,15 @@ class Program:
         """`params` copied to every device."""
         return jax.device_put(params, self.replicated)
 
+    def _first_angle(self) -> jax.Array:
+        """Farthest goal when a run begins, rad."""
+        limit, curriculum = self.config.env.goal_angle_max, self.config.curriculum
+        near = min(curriculum.start, limit) if curriculum.enabled else limit
+        return jnp.float32(near)
+
     def _learner(self, key: jax.Array) -> Learner:
         cfg = self.config
         params = self.agent.init(key)
-        limit = cfg.env.goal_angle_max
-        start = min(cfg.curriculum.start, limit) if cfg.curriculum.enabled else limit
         zero = jnp.float32(0)
         return strong(
             Learner(
@@ -124,10 +137,24 @@ class Program:
                 return_stats=_scalar_stats(),
                 learning_rate=jnp.float32(cfg.ppo.learning_rate),
                 progress=Progress(
-                    goal_angle_max=jnp.float32(start), goals=zero, episodes=zero
+                    goal_angle_max=self._first_angle(), goals=zero, episodes=zero
                 ),
                 update=jnp.int32(0),
             )
+        )
+
+    def _now(
+        self, params: EnvParams, goal_angle_max: jax.Array, update: jax.Array
+    ) -> EnvParams:
+        """`params` with what the curriculum says after `update` updates."""
+        cfg = self.config
+        # In floating point: the control steps of a long run do not fit into an int32.
+        steps = update.astype(jnp.float32) * cfg.steps_per_update
+        return params.replace(
+            goal_angle_max=goal_angle_max,
+            threshold=threshold_at(cfg, steps),
+            onward=cfg.curriculum.onward or None,
+            keep_state=cfg.curriculum.keep_state or None,
         )
 
     def _actors(self, keys: jax.Array, params: EnvParams) -> Actors:
@@ -138,12 +165,7 @@ class Program:
         self, learner: Learner, actors: Actors, params: EnvParams
     ) -> tuple[Learner, Actors, dict[str, jax.Array]]:
         cfg = self.config
-        params = params.replace(
-            goal_angle_max=learner.progress.goal_angle_max,
-            threshold=threshold_at(cfg, learner.update * cfg.steps_per_update),
-            onward=cfg.curriculum.onward or None,
-            keep_state=cfg.curriculum.keep_state or None,
-        )
+        params = self._now(params, learner.progress.goal_angle_max, learner.update)
         actors, experience = rollout(
             self.env, self.agent, cfg.ppo, learner, actors, params
         )

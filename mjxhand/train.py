@@ -30,13 +30,18 @@ from mjxhand.types import Actors, Learner
 class Run:
     """A training run: its folder, its compiled program, its learner and actors."""
 
-    def __init__(self, config: Config, out: str | Path, debug_nans: bool = False):
+    def __init__(
+        self,
+        config: Config,
+        out: str | Path,
+        debug_nans: bool = False,
+        env: Env | None = None,
+    ):
+        """`env`: that of `config`, if it is made already."""
         self.config = config
         self.out = Path(out)
-        self.env = Env(config)
-        self.agent = agent_module.build(
-            config, self.env.observation_sizes, self.env.num_actuators
-        )
+        self.env = env or Env(config)
+        self.agent = _agent(config, self.env)
         self.program = Program(
             config, self.env, self.agent, make_mesh(), debug_nans=debug_nans
         )
@@ -75,7 +80,10 @@ class Run:
         )
         self.params = self._pool(self.update // self.config.pool_updates)
         self.actors = actors or self.program.init_actors(
-            self.config.seed, self.params, self.update
+            self.config.seed,
+            self.params,
+            self.update,
+            self.learner.progress.goal_angle_max,
         )
 
     def step(self) -> dict[str, Any]:
@@ -138,6 +146,7 @@ def train(
     stall_minutes: float = 0.0,
     debug_nans: bool = False,
     quiet: bool = False,
+    env: Env | None = None,
 ) -> Run:
     """Train in the prepared folder `out`, until the end or a stop; `Run.complete` tells which.
 
@@ -145,6 +154,7 @@ def train(
         until_seconds: stop, saved, when this long has passed since the call, compilation
             included; an update that would end later is not begun.
         stall_minutes: without an update, after which to say so on stderr; 0: never.
+        env: that of `config`, if it is made already.
 
     Raises:
         NotANumber: nothing could be learned for `ppo.max_skipped_updates` updates in a row,
@@ -159,7 +169,7 @@ def train(
         Stop(lambda: run and run.say_late()) as stop,
         watch.Watchdog(Path(out), stall) as watchdog,
     ):
-        run = Run(config, out, debug_nans=debug_nans)
+        run = Run(config, out, debug_nans=debug_nans, env=env)
         if resume:
             run.restore()
         else:
@@ -171,6 +181,10 @@ def train(
     if skipped.too_many:
         raise NotANumber(skipped.advice(run.update, out))
     return run
+
+
+def _agent(config: Config, env: Env) -> agent_module.Agent:
+    return agent_module.build(config, env.observation_sizes, env.num_actuators)
 
 
 def _loop(
@@ -204,7 +218,7 @@ def _loop(
                 saved = run.update
             if skipped.count(line[ppo.SKIPPED]):
                 break
-            # Of the first update, which compiles, nothing follows for the next.
+            # The first update compiles, so its time does not foretell the next one's.
             seconds = line["seconds"] if run.update > first + 1 else 0.0
             if distributed.agree(time.monotonic() + seconds > deadline):
                 break
@@ -222,8 +236,11 @@ def main(argv: list[str] | None = None) -> int:
     config, options = cli.parse_config(argv)
     presets.check(config, jax.device_count())
     out = Path(options.out)
+    # What cannot be built is refused before there is a folder.
+    env = Env(config)
+    _agent(config, env)
     if config.network.weights and options.resume is None:
-        policy.given_weights(config)  # refused before there is a folder
+        policy.given_weights(config)
     distributed.on_main(lambda: cli.prepare_out(options, config))
     run = train(
         config,
@@ -233,6 +250,7 @@ def main(argv: list[str] | None = None) -> int:
         stall_minutes=options.stall_minutes,
         debug_nans=options.debug_nans,
         quiet=options.quiet,
+        env=env,
     )
     distributed.stop()
     if not distributed.is_main():

@@ -19,6 +19,7 @@ import numpy as np
 import tyro
 
 from mjxhand import arguments, cli, evaluate, presets, randomize, scene, touch
+from mjxhand.body import read
 from mjxhand.config import ConfigError
 from mjxhand.env import Env, EnvParams, State
 from mjxhand.evaluate import Policy
@@ -96,6 +97,8 @@ class Player:
 
     def _control_step(self, weights, memory, state, began, key, params: EnvParams):
         env = self.env
+        # As the hand is by now: `step` foretold the state without the pushes.
+        state = state.replace(obs=jax.vmap(self._look)(state))
         if self.policy is None:
             # The middle bin, or 0, moves no servo.
             discrete = env.config.env.actions == "discrete"
@@ -111,6 +114,12 @@ class Player:
         step = jax.vmap(env.step, in_axes=(0, 0, None))
         after = step(state, action, params)
         return after, memory
+
+    def _look(self, state: State) -> dict[str, jax.Array]:
+        env = self.env
+        frame = env.eye(jnp.asarray(state.physics.qpos)) if env.eye else None
+        body = read(self.scene, state.physics)
+        return env.observe(body, state.goal, state.key, state.world, frame)
 
     def _seen(self) -> PhysicsState:
         data = self.data

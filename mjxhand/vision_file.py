@@ -6,7 +6,6 @@ what the frames were and how well the pose is read from them.
 
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,8 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         with np.load(path, allow_pickle=False) as file:
             held = {name: file[name] for name in file.files}
         about = json.loads(str(held.pop(ABOUT)))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    # zipfile, zlib and numpy raise nearly anything at a file of another kind.
+    except Exception as error:
         problem = (
             getattr(error, "strerror", None) or "it is no file of mjxhand.pretrain"
         )

@@ -11,14 +11,20 @@ SIZES = {"vision": 2, "proprioception": 1, "touch": 1, "goal": 1, "privileged": 
 PARAMS = EnvParams(pool=jnp.zeros(1), goal_angle_max=jnp.float32(1.0))
 
 
+def program(config, env=None):
+    """The program of a run on one device."""
+    env = env or Recall()
+    agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
+    return Program(config, env, agent, make_mesh(jax.devices()[:1]))
+
+
 def traced_update(config, env):
     """Metrics of one update of `env`, as shapes: traced, not compiled."""
-    agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
-    program = Program(config, env, agent, make_mesh(jax.devices()[:1]))
-    learner = jax.eval_shape(program._learner, jax.random.PRNGKey(0))
+    run = program(config, env)
+    learner = jax.eval_shape(run._learner, jax.random.PRNGKey(0))
     keys = jax.random.split(jax.random.PRNGKey(0), 1)
-    actors = jax.eval_shape(program._init_actors, keys, PARAMS)
-    return jax.eval_shape(program.update, learner, actors, PARAMS)[2]
+    actors = jax.eval_shape(run._init_actors, keys, PARAMS)
+    return jax.eval_shape(run.update, learner, actors, PARAMS)[2]
 
 
 class Probe:

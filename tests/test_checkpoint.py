@@ -106,6 +106,18 @@ def test_three_are_kept(saved):
     ]
 
 
+def test_files_of_others_stay_and_halves_of_a_killed_save_go(saved):
+    folder = saved.folder
+    (folder / ".DS_Store").write_text("Finder was here")
+    (folder / ".trash").mkdir()
+    (folder / ".00000999").mkdir()
+    (folder / ".old-00000001").mkdir()
+    saved.save(5, learner(seed=5))
+    assert saved.latest() == 5
+    hidden = {path.name for path in folder.glob(".*")}
+    assert hidden == {".DS_Store", ".trash"}
+
+
 def test_arrays_go_where_the_target_is(saved):
     mesh = jax.make_mesh((4,), ("device",))
     split = NamedSharding(mesh, PartitionSpec("device"))

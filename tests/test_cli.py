@@ -1,6 +1,7 @@
 """Command lines: every mistake is one line on stderr and exit code 2."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from mjxhand import cli, runs
 from mjxhand.config import ConfigError
-from mjxhand.presets import PRESETS
+from mjxhand.presets import PRESETS, check
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,6 +63,56 @@ def test_short_names(given):
     config, _ = cli.parse_config(["smoke", *given, "--atlas", "derived"])
     assert config.env.task == "chain"
     assert config.network.atlas == "derived"
+
+
+@pytest.mark.parametrize("preset", ["laptop", "fpn"])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "--task chain --env.sequence l_r",
+        "--task reach",
+        "--scene.object egg",
+        "--env.vision pixels",
+    ],
+)
+def test_a_preset_for_the_cube_serves_other_tasks_objects_and_eyes(preset, argv):
+    config, _ = cli.parse_config([preset, *argv.split()])
+    check(config, num_devices=1)
+
+
+def test_what_was_asked_for_is_not_dropped_with_the_presets_own():
+    argv = ["fpn", "--task", "chain", "--curriculum.enabled"]
+    with pytest.raises(ConfigError, match="no goal angles to grow"):
+        check(cli.parse_config(argv)[0], num_devices=1)
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        ("--task chain --env.max-goals 3", "env.max_goals"),
+        ("--task reach --env.threshold 0.1", "env.threshold"),
+        ("--task opposition --env.goal-encoding relative", "env.goal_encoding"),
+        ("--env.tip-threshold 0.1", "env.tip_threshold"),
+        ("--env.cameras top", "env.cameras"),
+        ("--env.push-seconds 1", "env.push_seconds"),
+        ("--env.actions continuous --env.bins 5", "env.bins"),
+        ("--env.control absolute --env.relative-step 0.1", "env.relative_step"),
+        ("--curriculum.start 0.9", "curriculum.start"),
+        ("--curriculum.threshold-steps 10", "curriculum.threshold_steps"),
+        ("--network.dropout-streams touch", "network.dropout_streams"),
+        ("--network.name mlp --network.cell gru", "network.cell"),
+        ("--no-film --film-seconds 3", "film_seconds"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(argv, name):
+    with pytest.raises(ConfigError, match=rf"^{re.escape(name)} does nothing "):
+        cli.parse_config(["smoke", *argv.split()])
+
+
+def test_presets_give_no_idle_settings_to_refuse():
+    """What a preset says may wait for other options; only what is asked for must act."""
+    for name in PRESETS:
+        cli.parse_config([name, "--seed", "1"])
 
 
 WRONG = [

@@ -121,10 +121,14 @@ def accept_script(script: str, *argv: str) -> None:
 def parse(module: str, argv: list[str]) -> None:
     """Read the arguments as `python -m module` does."""
     if module == "mjxhand.train":
-        config, _ = cli.parse_config(argv)
-        own = ":" in config.env.task + config.network.name
-        if not own and config.network.atlas in ("angorapy_v2", "derived"):
-            presets.check(config, num_devices=1)
+        # As on a CPU and as on an accelerator, which have other presets.
+        for preset in ("laptop", "fpn"):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(presets, "default_preset", lambda name=preset: name)
+                config, _ = cli.parse_config(argv)
+            own = ":" in config.env.task + config.network.name
+            if not own and config.network.atlas in ("angorapy_v2", "derived"):
+                presets.check(config, num_devices=1)
     elif module == "mjxhand.evaluate":
         cli.parse_evaluate(argv)
     elif module == "mjxhand.render":

@@ -36,9 +36,13 @@ def test_a_goal_counts_below_the_threshold_of_the_moment():
     env = Env(falling())
     step = jax.jit(env.step)
     state = env.reset(jax.random.PRNGKey(0))
-    # Goals lie beyond the loosest threshold, so that none is ever reached already.
+    # Goals lie beyond the threshold of the moment: none is reached already, and once it has
+    # fallen, as in an evaluation, near ones are among them.
     keys = jax.random.split(jax.random.PRNGKey(1), 256)
-    assert jax.vmap(env.reset)(keys).distance.min() > 0.4
+    reset = jax.vmap(env.reset, in_axes=(0, None))
+    loose = env.params.replace(threshold=jnp.float32(0.4))
+    assert reset(keys, loose).distance.min() > 0.4
+    assert 0.1 < reset(keys, env.params).distance.min() < 0.2
     # 0.25 rad to go, the hand still: reached at 0.3, not at 0.2, nor without a schedule.
     turn = rotations.from_axis_angle(jnp.array([0.0, 0.0, 1.0]), jnp.float32(0.25))
     hold = jnp.full(20, 5, jnp.int32)
@@ -52,6 +56,12 @@ def test_a_goal_counts_below_the_threshold_of_the_moment():
         goal = rotations.multiply(turn, at_rest.physics.qpos[27:31])
         after = step(at_rest.replace(goal=rotations.canonical(goal)), hold, params)
         assert bool(after.metrics["success"]) == reached, threshold
+
+
+def test_it_does_not_wrap_around_in_a_run_of_more_steps_than_an_int32_holds():
+    program = probe_envs.program(dataclasses.replace(TINY, curriculum=FALLING))
+    params = program._now(probe_envs.PARAMS, jnp.float32(1.0), jnp.int32(2**31 - 1))
+    assert float(params.threshold) == pytest.approx(TINY.env.threshold)
 
 
 def test_updates_carry_the_schedule_where_there_is_one():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mjxhand import cli, evaluate, pretrained
 from mjxhand.config import ConfigError
-from mjxhand.runs import NETWORK, config_to_json
+from mjxhand.runs import NETWORK, VISION, config_to_json
 
 USAGE = "python -m mjxhand.pretrained RUN FOLDER"
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FileExistsError:
         raise ConfigError(f"{out} exists: give a new folder") from None
     (out / "config.json").write_text(config_to_json(policy.config))
-    for name in ("evaluation.json", NETWORK):
+    for name in ("evaluation.json", NETWORK, VISION):
         if (run / name).exists():
             shutil.copy(run / name, out / name)
     pretrained.write(out / pretrained.FILE, policy.params, policy.stats, policy.update)

@@ -192,7 +192,7 @@ def refuse_curriculum(config: Config) -> None:
     name = config.env.task
     if config.curriculum.enabled:
         raise ConfigError(
-            f"env.task {name} has no goal angles to grow: leave out --curriculum.enabled"
+            f"env.task {name} has no goal angles to grow: give --curriculum.no-enabled"
         )
     if config.curriculum.threshold_start is not None:
         raise ConfigError(
@@ -201,7 +201,7 @@ def refuse_curriculum(config: Config) -> None:
         )
     if config.curriculum.onward:
         raise ConfigError(
-            f"env.task {name} has no axes to go on about: leave out --curriculum.onward"
+            f"env.task {name} has no axes to go on about: give --curriculum.onward 0"
         )
 
 

@@ -103,7 +103,7 @@ class Reorient(Task):
     @property
     def is_near(self) -> bool:
         """Whether goals are limited to less than any orientation."""
-        return self.cfg.goal_angle_max < ANY
+        return self.cfg.goal_angle_max < ANY or self.cfg.goal_axis != "any"
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -144,10 +144,11 @@ class Reorient(Task):
 
     def _turned(self, key: jax.Array, axis: jax.Array, body: Body, params) -> Any:
         """The goal that lies about `axis` from the present orientation."""
-        farthest = jnp.asarray(params.goal_angle_max)
+        farthest = jnp.minimum(params.goal_angle_max, jnp.pi)
         # A hair above the threshold, so that rounding never makes a solved goal.
-        loosest = self.config.curriculum.threshold_start or 0.0
-        low = max(self.threshold, loosest) * 1.001
+        now = params.threshold
+        loosest = self.threshold if now is None else jnp.maximum(self.threshold, now)
+        low = loosest * 1.001
         if self.cfg.goal_axis == "z":
             angle = jax.random.uniform(key, (), minval=low, maxval=farthest)
         else:

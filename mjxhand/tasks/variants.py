@@ -18,7 +18,7 @@ def check_object(config: Config) -> None:
     if config.env.pose_encoding == "folded" and config.scene.object not in CUBES:
         raise ConfigError(
             f"env.pose_encoding folded is for a cube, not for scene.object "
-            f"{config.scene.object}: leave it out"
+            f"{config.scene.object}: give --env.pose-encoding absolute"
         )
 
 

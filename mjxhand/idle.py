@@ -1,0 +1,96 @@
+"""Settings that were asked for and would do nothing: refused, so that nobody waits for them."""
+
+from collections.abc import Callable, Iterable
+
+from mjxhand import tasks
+from mjxhand.config import Config, ConfigError
+
+EMPTY = ("reach", "opposition")
+ORIENTATION = ("threshold", "position_tolerance", "goal_angle_max", "goal_axis")
+ORIENTATION += ("pose_encoding", "pose_noise_angle", "pose_noise_position")
+OBJECT = ("push_speed", "push_seconds")
+GROWTH = ("start", "growth", "goals", "episodes")
+
+Rule = tuple[Callable[[Config], bool], tuple[str, ...], str]
+RULES: list[Rule] = [
+    (
+        lambda c: c.env.task in EMPTY,
+        tuple(f"env.{name}" for name in (*ORIENTATION, *OBJECT)),
+        "with an empty hand",
+    ),
+    (
+        lambda c: c.env.task == "chain",
+        ("env.max_goals", "env.goal_angle_max", "env.goal_axis"),
+        "with env.task chain: its goals are those of env.sequence",
+    ),
+    (
+        lambda c: c.env.task == "opposition",
+        ("env.goal_encoding",),
+        "with env.task opposition: its goal is a finger",
+    ),
+    (
+        lambda c: c.env.task in tasks.TASKS and c.env.task not in EMPTY,
+        ("env.tip_threshold",),
+        "where fingertips have no targets: see env.threshold",
+    ),
+    (
+        lambda c: c.env.vision == "pose",
+        ("env.cameras", "env.frame_size"),
+        "without frames: add --env.vision pixels",
+    ),
+    (
+        lambda c: c.env.push_speed == 0,
+        ("env.push_seconds",),
+        "without pushes: give --env.push-speed",
+    ),
+    (
+        lambda c: c.env.actions == "continuous",
+        ("env.bins",),
+        "with continuous actions",
+    ),
+    (
+        lambda c: c.env.control == "absolute",
+        ("env.relative_step",),
+        "with --env.control absolute",
+    ),
+    (
+        lambda c: not c.curriculum.enabled,
+        tuple(f"curriculum.{name}" for name in GROWTH),
+        "without --curriculum.enabled",
+    ),
+    (
+        lambda c: c.curriculum.threshold_start is None,
+        ("curriculum.threshold_steps",),
+        "without --curriculum.threshold-start",
+    ),
+    (
+        lambda c: c.network.stream_dropout == 0,
+        ("network.dropout_streams",),
+        "without --network.stream-dropout",
+    ),
+    (
+        lambda c: c.network.name == "mlp" or c.network.recurrent == "none",
+        ("network.cell",),
+        "in a network without recurrent areas",
+    ),
+    (lambda c: not c.film, ("film_seconds",), "without a film"),
+]
+"""(whether it holds, settings that then do nothing, the rest of the sentence)."""
+
+
+def refuse(given: Iterable[str], config: Config) -> None:
+    """Refuse settings that somebody gave and that do nothing in this configuration.
+
+    What a preset or a default says is not meant here: it may wait for other options.
+
+    Args:
+        given: dotted names, such as `env.max_goals`.
+
+    Raises:
+        ConfigError: one line: which, and why.
+    """
+    given = set(given)
+    for holds, names, why in RULES:
+        if given.intersection(names) and holds(config):
+            name = next(name for name in names if name in given)
+            raise ConfigError(f"{name} does nothing {why}; otherwise leave it out")
