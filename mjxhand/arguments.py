@@ -19,6 +19,18 @@ from mjxhand.config import ConfigError
 T = TypeVar("T")
 Options = dict[str, tuple[Any, ...]]
 
+MEANT = {
+    "lr": "--ppo.learning-rate",
+    "steps": "--total-steps",
+    "envs": "--ppo.num-envs",
+    "epochs": "--ppo.num-epochs",
+    "entropy": "--ppo.entropy-weight",
+    "backend": "--physics.impl",
+    "network": "--network.name",
+    "checkpoint": "--step",
+}
+"""Other people's names of options."""
+
 
 def option_types(cls: type, prefix: str = "") -> Options:
     """Types that each option of a dataclass accepts, by name such as `--ppo.num-envs`.
@@ -89,7 +101,10 @@ def value_of(option: str, args: Iterable[str]) -> str | None:
 def suggest(name: str, known: Iterable[str]) -> str:
     """` (did you mean X?)`, or nothing when nothing is near."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    meant = MEANT.get(name.lstrip("-"))
+    if meant in known:
+        return f" (did you mean {meant}?)"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     if not near:  # the group left out: --gamma for --ppo.gamma
         last = name.lstrip("-").rpartition(".")[2]
         tails = {k.lstrip("-").rpartition(".")[2]: k for k in known}

@@ -114,7 +114,7 @@ class Checkpoints:
     def restore_learner(self, target: Any, step: int | None = None) -> tuple[int, Any]:
         """Restore the learner alone: `(update, learner)`. See `restore`."""
         self.wait()
-        update = self._choose(step)
+        update = self.choose(step)
         (learner,) = self._read(update, {"learner": target})
         return update, learner
 
@@ -142,7 +142,7 @@ class Checkpoints:
             CheckpointError: nothing whole is there, or it is of another network.
         """
         self.wait()
-        update = self._choose(step)
+        update = self.choose(step)
         (learner,) = self._read(update, {"learner": learner})
         problem = self._actors_problem(update, actors)
         if problem:
@@ -182,8 +182,12 @@ class Checkpoints:
         except (OSError, ValueError) as error:
             raise CheckpointError(f"cannot read {path}: {error}") from None
 
-    def _choose(self, step: int | None) -> int:
-        """Update to load, checked to be whole."""
+    def choose(self, step: int | None = None) -> int:
+        """Update to load, checked to be whole: `step`, or the newest.
+
+        Raises:
+            CheckpointError: there is none.
+        """
         updates = self.updates()
         if not updates:
             raise CheckpointError(f"no checkpoint in {self.folder}")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import jax
 import tyro
 
-from mjxhand import distributed, idle, presets, runs
+from mjxhand import distributed, idle, presets, pretrained, runs
 from mjxhand.arguments import build, option_types, split, suggest, value_of
 from mjxhand.checkpoint import CheckpointError
 from mjxhand.config import Config, ConfigError, Impl
@@ -33,7 +33,7 @@ class TrainOptions:
     """Where to train and for how long."""
 
     preset: Preset = ""
-    """smoke, laptop, reach, opposition, fpn or baseline; by default laptop on a CPU, fpn on an accelerator."""
+    """smoke, laptop, turning, reach, opposition, fpn or baseline; by default laptop on a CPU, fpn on an accelerator."""
     out: str = "runs/<preset>"
     """Folder of the run; must be new or empty."""
     resume: str | None = None
@@ -59,7 +59,7 @@ class EvaluateOptions:
     """Measure a trained policy on fresh episodes."""
 
     dir: Dir
-    """Folder of the run."""
+    """Folder of the run, or pretrained:NAME."""
     episodes: int = 256
     """Whole episodes to play."""
     seed: int = 0
@@ -78,6 +78,10 @@ class EvaluateOptions:
     """Farthest goal, rad; 3.1416: any orientation (reorient). By default the run's own."""
     max_goals: int | None = None
     """Goals after which an episode is complete; by default the run's own."""
+    hold_wrist: bool = False
+    """Leave the wrist where it is, so that fingers and thumb alone turn the object."""
+    lesion: str | None = None
+    """Areas, streams, pathways and memories to silence, separated by commas: 'PMC,touch,SSC -> M1,PMC memory'."""
     step: int | None = None
     """Update whose checkpoint to load; by default the newest whole one."""
 
@@ -87,7 +91,7 @@ class RenderOptions:
     """Film a trained policy."""
 
     dir: Dir
-    """Folder of the run."""
+    """Folder of the run, or pretrained:NAME."""
     out: str | None = None
     """File to write, .mp4 or .gif; by default DIR/film.mp4."""
     seed: int = 0
@@ -108,6 +112,10 @@ class RenderOptions:
     """Physics back end that the policy acts in; by default the run's own."""
     sequence: str | None = None
     """Order of the goals of chain and opposition; by default the run's own."""
+    hold_wrist: bool = False
+    """Leave the wrist where it is, so that fingers and thumb alone turn the object."""
+    lesion: str | None = None
+    """Areas, streams, pathways and memories to silence, separated by commas: 'PMC,touch,SSC -> M1,PMC memory'."""
     step: int | None = None
     """Update whose checkpoint to load; by default the newest whole one."""
     meshes: bool = False
@@ -157,6 +165,11 @@ def parse_config(
         if resume
         else presets.fitted(presets.PRESETS[name or ""], given)
     )
+    if resume and (Path(resume) / pretrained.FILE).exists():
+        raise ConfigError(
+            f"{resume} holds a policy without its optimiser, which cannot go on: begin a "
+            f"run with its weights, --from {resume} --out DIR"
+        )
     if resume and name not in (None, base.preset):
         raise ConfigError(
             f"{resume} was started from preset {base.preset}, not {name}: leave it out"

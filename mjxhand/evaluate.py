@@ -17,7 +17,14 @@ from mjxhand import cli
 from mjxhand import tally as tallies
 from mjxhand.agent import Agent
 from mjxhand.env import Env, EnvParams, State
-from mjxhand.policy import Policy, load_policy, make_env, policy_of, untrained
+from mjxhand.policy import (
+    Policy,
+    lesioned,
+    load_policy,
+    make_env,
+    policy_of,
+    untrained,
+)
 from mjxhand.rollout import where
 from mjxhand.storage import write_text_atomically
 from mjxhand.tally import sentence
@@ -198,6 +205,8 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of `python -m mjxhand.evaluate`."""
     options = cli.parse_evaluate(sys.argv[1:] if argv is None else argv)
     policy = load_policy(options.dir, options.step)
+    if options.lesion:
+        policy = lesioned(policy, options.lesion)
     env = make_env(
         policy.config,
         impl=options.impl,
@@ -205,10 +214,15 @@ def main(argv: list[str] | None = None) -> int:
         threshold=options.threshold,
         goal_angle_max=options.goal_angle_max,
         max_goals=options.max_goals,
+        hold_wrist=options.hold_wrist or None,
     )
     play = Evaluator(env, policy.agent, options.episodes, options.deterministic)
     result = play(policy, seed=options.seed)
-    print(f"{result['task']}, {result['impl']} physics\n{sentence(result)}")
+    lesion = ""
+    if options.lesion:
+        result["lesion"] = options.lesion
+        lesion = f", without {options.lesion}"
+    print(f"{result['task']}, {result['impl']} physics{lesion}\n{sentence(result)}")
     if "by_distance" in result:
         print(tallies.by_distance(result))
     if options.json:

@@ -12,11 +12,26 @@ import numpy as np
 from mjxhand import agent as agent_module
 from mjxhand import idle, presets, pretrained, runs, storage, tasks
 from mjxhand.agent import Agent
+from mjxhand.arguments import suggest
 from mjxhand.checkpoint import Checkpoints
+from mjxhand.checks import flatten
 from mjxhand.config import Config, ConfigError, CurriculumConfig
 from mjxhand.env import Env
+from mjxhand.networks import lesions
 from mjxhand.sharding import Program, make_mesh
 from mjxhand.types import Learner
+from mjxhand.wiring import Wiring
+
+SENSES = (
+    "env.actions",
+    "env.bins",
+    "env.control",
+    "env.goal_encoding",
+    "env.pose_encoding",
+    "env.vision",
+    "network.units_scale",
+)
+"""Settings that say what numbers in a network's senses and actions mean, or how wide it is."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +56,14 @@ def load_policy(run: str | Path, step: int | None = None) -> Policy:
     """
     run = pretrained.folder(run)
     config = runs.read_config(run)
+    small, checkpoints = (run / pretrained.FILE).exists(), Checkpoints(run)
+    if small and step is not None:
+        raise ConfigError(f"{run} holds one policy, no checkpoints: leave out --step")
+    if not small:  # refused before a program is made for nothing
+        step = checkpoints.choose(step)
     program = _program(config)
     target = program.learner_shapes()
-    if (run / pretrained.FILE).exists():
-        if step is not None:
-            raise ConfigError(
-                f"{run} holds one policy, no checkpoints: leave out --step"
-            )
+    if small:
         params, stats, update = pretrained.read(
             run / pretrained.FILE, target.params, target.obs_stats
         )
@@ -57,7 +73,7 @@ def load_policy(run: str | Path, step: int | None = None) -> Policy:
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=program.replicated),
         target,
     )
-    _, learner = Checkpoints(run).restore_learner(target, step=step)
+    _, learner = checkpoints.restore_learner(target, step=step)
     return policy_of(config, program.agent, learner)
 
 
@@ -80,6 +96,13 @@ def given_weights(config: Config) -> tuple[Any, Any]:
     """
     source = config.network.weights
     given = load_policy(source)
+    was, now = flatten(given.config), flatten(config)
+    differ = [name for name in SENSES if was[name][1] != now[name][1]]
+    if differ:
+        options = " ".join(f"--{n.replace('_', '-')} {was[n][1]}" for n in differ)
+        raise ConfigError(
+            f"network.weights: {source} senses or acts in another way: give {options}"
+        )
     wanted = _program(config).learner_shapes()
     for tree, like in ((given.params, wanted.params), (given.stats, wanted.obs_stats)):
         held, own = storage.specs(tree), storage.specs(like)
@@ -98,6 +121,34 @@ def untrained(policy: Policy) -> Policy:
     program = _program(policy.config)
     learner = program.init_learner(policy.config.seed)
     return policy_of(policy.config, policy.agent, learner)
+
+
+def lesioned(policy: Policy, parts: str) -> Policy:
+    """The policy without some of its parts.
+
+    Args:
+        parts: areas, streams, pathways and memories, separated by commas, as in
+            `PMC,touch,SSC -> M1,PMC memory`.
+
+    Raises:
+        ConfigError: the network has no such part, or does not tell its parts.
+    """
+    wiring = getattr(policy.agent.network, "wiring", None)
+    if not isinstance(wiring, Wiring):
+        raise ConfigError(
+            f"--lesion {parts}: this network does not tell its areas (`wiring`)"
+        )
+    known = lesions.single(wiring)
+    chosen: dict[str, list[str]] = {kind: [] for kind in lesions.KINDS}
+    for part in parts.split(","):
+        name = " ".join(part.split())
+        if name not in known:
+            hint = suggest(name, known) or f"; choose of {', '.join(known)}"
+            raise ConfigError(f"--lesion: this network has no {name!r}{hint}")
+        for kind, each in known[name].items():
+            chosen[kind] += each
+    cut = lesions.apply(policy.params, wiring, **chosen)
+    return dataclasses.replace(policy, params=cut)
 
 
 def _program(config: Config) -> Program:

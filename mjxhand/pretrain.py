@@ -64,7 +64,9 @@ class PretrainOptions:
 
 @dataclass(frozen=True)
 class _Command:
-    """What of a whole configuration matters to a stream."""
+    """Teach V1 to IT where an object is, from camera frames."""
+
+    # What of a whole configuration matters to a stream.
 
     options: Annotated[PretrainOptions, tyro.conf.arg(name="")]
     scene: SceneConfig

@@ -20,6 +20,7 @@ from mjxhand import cli, evaluate, meshes, pretrained, touch
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.overlay import draw
+from mjxhand.policy import lesioned
 from mjxhand.replay import Replay, Trajectory
 from mjxhand.scene import Scene, build
 from mjxhand.tasks import Mark
@@ -195,7 +196,14 @@ def film_run(options: cli.RenderOptions) -> Path:
     if options.meshes:
         meshes.folder()
     policy = evaluate.load_policy(options.dir, options.step)
-    env = evaluate.make_env(policy.config, impl=options.impl, sequence=options.sequence)
+    if options.lesion:
+        policy = lesioned(policy, options.lesion)
+    env = evaluate.make_env(
+        policy.config,
+        impl=options.impl,
+        sequence=options.sequence,
+        hold_wrist=options.hold_wrist or None,
+    )
     play = evaluate.Evaluator(env, policy.agent, 1, options.deterministic)
     steps = max(1, round(options.seconds / env.config.control_seconds))
     return film(

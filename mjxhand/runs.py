@@ -11,7 +11,7 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from mjxhand import atlas, vision_file
+from mjxhand import atlas, pretrained, vision_file
 from mjxhand.arguments import suggest
 from mjxhand.checks import flatten
 from mjxhand.config import Config, ConfigError
@@ -142,7 +142,8 @@ def read_config(run: str | Path) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(f"{run} holds no run (there is no {path})") from None
+        hint = _instead(run)
+        raise ConfigError(f"{run} holds no run (there is no {path}){hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
     config = config_from_json(text, str(path))
@@ -153,6 +154,16 @@ def read_config(run: str | Path) -> Config:
     if config.network.atlas in atlas.PRESETS or not copy.exists():
         return config
     return _with(config, atlas=str(copy))
+
+
+def _instead(run: str | Path) -> str:
+    """What was meant by a name that is no run folder, if one can tell."""
+    if str(run).startswith(pretrained.PREFIX):
+        return ": it has no checkpoints; training begins with its weights by --from"
+    meant = [f"{pretrained.PREFIX}{run}"] if str(run) in pretrained.names() else []
+    if (Path("runs") / run / CONFIG).exists():
+        meant.append(str(Path("runs") / run))
+    return f": did you mean {' or '.join(meant)}?" if meant else ""
 
 
 def _with(config: Config, **changes: str) -> Config:

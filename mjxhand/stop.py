@@ -50,7 +50,8 @@ class Stop:
         )
         for number in (signal.SIGINT, *SCHEDULER):
             self._previous[number] = signal.signal(number, self._ask)
-        threading.Thread(target=self._watch, name="stop", daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, name="stop", daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,7 +59,9 @@ class Stop:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._previous_fd)
-        self._wake.close()  # ends the thread
+        self._wake.close()  # ends the thread, if it still waits for a signal
+        self._thread.join()
+        self._heard.close()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         # A scheduler may send several; a person who asks twice is in a hurry.
@@ -67,12 +70,12 @@ class Stop:
         self.asked = True
 
     def _watch(self) -> None:
-        with self._heard:
-            while numbers := self._heard.recv(64):
-                if set(numbers) & set(SCHEDULER):
-                    break
-            else:
-                return
+        # The socket stays open as long as signals may be written to it.
+        while numbers := self._heard.recv(64):
+            if set(numbers) & set(SCHEDULER):
+                break
+        else:
+            return
         if not self._left.wait(self._grace):
             self._late()
             sys.stdout.flush()

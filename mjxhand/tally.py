@@ -115,7 +115,8 @@ def summary(tally: Tally, control_seconds: float) -> dict[str, Any]:
 def by_distance(result: dict[str, Any]) -> str:
     """One line for a person: which share of goals was reached, by their angle at first."""
     said = [
-        f"up to {math.degrees(part['up_to']):.0f}°: "
+        f"{math.degrees(part['up_to']) - 180 / QUARTERS:.0f}° to "
+        f"{math.degrees(part['up_to']):.0f}°: "
         f"{part['reached'] / part['goals']:.0%} of {part['goals']}"
         for part in result["by_distance"]
         if part["goals"]

@@ -1,0 +1,80 @@
+"""Policies by name: lesions, weights of other runs, folders that are something else."""
+
+import dataclasses
+
+import chex
+import pytest
+
+import mjxhand.__main__ as commands
+from mjxhand import cli, evaluate, policy, presets, pretrained, runs
+from mjxhand.config import ConfigError
+
+
+@pytest.fixture(scope="module")
+def laptop():
+    return evaluate.load_policy("pretrained:laptop")
+
+
+def test_parts_are_silenced_by_their_names(laptop):
+    cut = policy.lesioned(laptop, "PMC, touch,SSC -> M1 ,PMC memory")
+    gains = cut.params["lesion"]
+    silent = {
+        kind: {name for name, gain in each.items() if float(gain) == 0.0}
+        for kind, each in gains.items()
+    }
+    assert silent == {
+        "areas": {"PMC", "touch"},
+        "pathways": {"SSC -> M1"},
+        "memories": {"PMC"},
+    }
+    assert "lesion" not in laptop.params
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"), [("PMCC", "did you mean PMC?"), ("", "choose of SSC, SPL")]
+)
+def test_an_unknown_part_is_one_line(laptop, parts, words):
+    with pytest.raises(ConfigError, match=words):
+        policy.lesioned(laptop, parts)
+
+
+def test_weights_of_a_network_with_other_senses_are_refused():
+    """Of equal shape: without the check they would be taken for the same."""
+    config = runs.read_config(pretrained.folder("pretrained:fpn-reorient"))
+    network = dataclasses.replace(config.network, weights="pretrained:fpn-reorient")
+    env = dataclasses.replace(config.env, pose_encoding="absolute")
+    other = dataclasses.replace(config, network=network, env=env)
+    with pytest.raises(ConfigError, match=r"give --env\.pose-encoding folded$"):
+        policy.given_weights(other)
+    params, _ = policy.given_weights(dataclasses.replace(other, env=config.env))
+    given = evaluate.load_policy("pretrained:fpn-reorient").params
+    chex.assert_trees_all_equal(params, given)
+
+
+def test_a_policy_without_its_optimiser_is_not_resumed():
+    folder = str(pretrained.folder("pretrained:laptop"))
+    with pytest.raises(ConfigError, match="--from"):
+        cli.parse_config(["--resume", folder])
+    with pytest.raises(ConfigError, match="it has no checkpoints"):
+        cli.parse_config(["--resume", "pretrained:laptop"])
+
+
+def test_a_name_that_is_nearly_a_run_says_which(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs.prepare("runs/mine", presets.PRESETS["smoke"])
+    with pytest.raises(ConfigError, match=r"did you mean runs/mine\?"):
+        runs.read_config("mine")
+    with pytest.raises(ConfigError, match=r"did you mean pretrained:laptop\?"):
+        runs.read_config("laptop")
+
+
+def test_commands_are_listed_and_found(capsys):
+    assert commands.main([]) == 0
+    said = capsys.readouterr().out
+    assert all(f"  {name} " in said for name in commands.COMMANDS)
+    assert commands.main(["trian"]) == 2
+    assert "did you mean train?" in capsys.readouterr().err
+    assert commands.main(["evaluate", "--episodes", "0", "pretrained:laptop"]) == 2
+    assert "give at least 1" in capsys.readouterr().err
+    assert commands.main(["randomize"]) == 0
+    assert "friction" in capsys.readouterr().out
