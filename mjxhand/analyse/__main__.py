@@ -2,8 +2,6 @@
 
 import sys
 
-from mjxhand.config import ConfigError
-
 try:
     from mjxhand.analyse.command import main
 except ModuleNotFoundError as error:
@@ -16,7 +14,7 @@ except ModuleNotFoundError as error:
     ):
         raise
     print(
-        f"error: {ConfigError(f'{error.name} is missing: pip install mjxhand[analysis]')}",
+        f"error: {error.name} is missing: pip install 'mjxhand[analysis]'",
         file=sys.stderr,
     )
     sys.exit(2)
