@@ -95,7 +95,10 @@ WARP_CONSTRAINTS = 320
 def warp_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Index]):
     """Control step of one environment, see `Physics.step`."""
     try:
-        import warp  # noqa: F401  # pyright: ignore[reportMissingImports]
+        import warp  # pyright: ignore[reportMissingImports]
+
+        # Not a line for every kernel that is loaded.
+        warp.config.log_level = warp.LOG_WARNING
     except ImportError as error:
         raise ConfigError(
             "physics.impl is 'warp', which is not installed: pip install 'mjxhand[warp]'"
