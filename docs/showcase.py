@@ -1,8 +1,8 @@
 """The showcase's question, as one command: does the anatomical network chain more goals?
 
-    PYTHONPATH=. python docs/showcase.py                # all of it, hours on one GPU
-    PYTHONPATH=. python docs/showcase.py --seconds 540  # a piece; the same command again goes on
-    PYTHONPATH=. python docs/showcase.py --draw         # figure and results of what is there
+    python docs/showcase.py                # all of it, hours on one GPU
+    python docs/showcase.py --seconds 540  # a piece; the same command again goes on
+    python docs/showcase.py --draw         # figure and results of what is there
 
 Trains the presets `fpn` and `baseline` from the same seeds with the same budget, plays each
 on 1,024 fresh episodes with goals within 0.4 and 0.1 rad and without the limit of 50 goals, and

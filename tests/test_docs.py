@@ -69,11 +69,21 @@ def accept(command: list[str]) -> None:
         return accept_script(*command)
     module, argv = command[1], [VALUES.get(word, word) for word in command[2:]]
     if not module.startswith("mjxhand"):
-        assert importlib.util.find_spec(module), f"{module} is not installed"
+        package = module.partition(".")[0]
+        known = package in extras() or importlib.util.find_spec(package)
+        assert known, f"{package} is neither installed nor in an extra"
     elif "--help" in argv or not importlib.util.find_spec(module):
         assert importlib.util.find_spec(module), f"no module {module}"
     elif argv:
         parse(module, argv)
+
+
+@functools.cache
+def extras() -> set[str]:
+    """Packages that an extra brings; not all of them are in the lock."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    every = itertools.chain.from_iterable(project["optional-dependencies"].values())
+    return {re.split(r"[^\w-]", text)[0] for text in every}
 
 
 @functools.cache
