@@ -24,7 +24,7 @@ from mjxhand.atlas.refresh import RefreshOptions
 from mjxhand.config import Config
 
 PYTHON = re.compile(r"(?:\S*/)?python3? +((?:-m +\w[\w.]*|\w+/\w+\.py)(?: .*)?)$")
-VALUES = {"N": "1", "$SLURM_ARRAY_TASK_ID": "1"}
+VALUES = {"N": "1", "$s": "1", "$SLURM_ARRAY_TASK_ID": "1"}
 """Values that stand for others on the pages."""
 each_page = pytest.mark.parametrize(
     "page", PAGES, ids=lambda page: str(page.relative_to(ROOT))
@@ -67,7 +67,7 @@ def accept(command: list[str]) -> None:
     """Raises what the command itself would raise before it starts to work."""
     if command[0] != "-m":
         return accept_script(*command)
-    module, argv = command[1], [VALUES.get(word, word) for word in command[2:]]
+    module, argv = command[1], [VALUES.get(w, w) for w in command[2:] if w != "$@"]
     if not module.startswith("mjxhand"):
         package = module.partition(".")[0]
         known = package in extras() or importlib.util.find_spec(package)
