@@ -27,8 +27,9 @@ WIDTH = 80
 
 FIRST = "train laptop", "evaluate", "render", "view", "analyse"
 """The commands that come first; the others follow by name."""
-PARTS = {"atlas": ("atlas show", "atlas refresh"), "atlas.live": ()}
-"""What stands for a module that has commands of its own, or is none for users."""
+PARTS = {"atlas": ("atlas show", "atlas refresh"), "atlas.live": (), "": ()}
+"""What stands for a module that has commands of its own, that only lists them, or that is none
+for users."""
 SCRIPTS = "benchmarks/run.py", "benchmarks/accuracy.py"
 LINKS = (
     (
