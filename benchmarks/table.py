@@ -64,12 +64,16 @@ def accuracy_table(report: dict) -> list[str]:
 def rivals_table(report: dict) -> list[str]:
     """Lines of the table of a file that `rivals.py` wrote."""
     lines = ["| | ours | theirs | ratio (of each turn) |", "|---|---|---|---|"]
-    lines += [
-        f"| {row['unit']} | {row['ours']}: {row['ours_per_second']:,.0f}"
-        f" | {row['theirs']}: {row['theirs_per_second']:,.0f}"
-        f" | **{row['ratio']:.2f}** ({min(row['ratios']):.2f}–{max(row['ratios']):.2f}) |"
-        for row in report["rivals"]
-    ]
+    for row in report["rivals"]:
+        ratios = row["ratios"]
+        turns = (
+            f"{min(ratios):.2f}–{max(ratios):.2f}" if len(ratios) > 1 else "one turn"
+        )
+        lines.append(
+            f"| {row['unit']} | {row['ours']}: {row['ours_per_second']:,.0f}"
+            f" | {row['theirs']}: {row['theirs_per_second']:,.0f}"
+            f" | **{row['ratio']:.2f}** ({turns}) |"
+        )
     return lines + ["", f"Measured on {where(report)}."]
 
 

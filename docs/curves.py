@@ -29,6 +29,8 @@ EPISODES = 250
 """Episodes that ended per point of a curve, at least; fewer are noise."""
 POINTS = 200
 """Points of a curve, at most."""
+TASKS = {"task": "this task", "full_task": "any orientation"}
+"""What an evaluation plays, and how it is called in the figure."""
 INK, SOFT = "#222222", "#8a8f98"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito
 
@@ -107,79 +109,72 @@ def draw(name: str) -> Path:
     if not paths:
         sys.exit(f"no docs/results/{name}-seed*.json: name the runs to keep")
     runs = [json.loads(path.read_text()) for path in paths]
+    seeds = [f"seed {path.stem.rpartition('-seed')[2]}" for path in paths]
     plt.rcParams.update(
         {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
     )
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(9, 3.4), width_ratios=(1.6, 1), constrained_layout=True
-    )
-    for run, path, colour in zip(runs, paths, COLOURS, strict=False):
-        x = [point["env_steps"] / 1e6 for point in run["curve"]]
-        y = [point["goals_per_episode"] for point in run["curve"]]
-        left.plot(x, y, color=colour, label=path.stem.rpartition("-")[2])
-    left.set(
-        xlabel="control steps (millions)",
-        ylabel="goals per training episode",
-        ylim=(0, None),
-    )
-    left.legend(frameon=False, loc="lower right")
-    _farthest_goals(left, runs)
     evaluations = [run["evaluation"] for run in runs]
-    _before_and_after(right, evaluations)
+    tasks = [task for task in TASKS if task in evaluations[0]]
+    moved = any(len({p["goal_angle_max"] for p in run["curve"]}) > 1 for run in runs)
+    figure = plt.figure(figsize=(9, 4.2 if moved else 3.4), layout="constrained")
+    wide = 3.2 if len(tasks) == 1 else 2.2
+    grid = figure.add_gridspec(
+        2, 1 + len(tasks), width_ratios=(wide, *(1 for _ in tasks))
+    )
+    goals = figure.add_subplot(grid[0 if moved else slice(None), 0])
+    _curves(goals, runs, seeds, "goals_per_episode")
+    goals.set(ylabel="goals per\ntraining episode")
+    if len(seeds) > 1:
+        goals.legend(frameon=False, loc="lower right")
+    last = goals
+    if moved:  # goals per episode alone would hide it
+        goals.tick_params(labelbottom=False)
+        last = figure.add_subplot(grid[1, 0], sharex=goals)
+        _curves(last, runs, seeds, "goal_angle_max")
+        last.set(ylabel="farthest goal, rad")
+    last.set(xlabel="control steps (millions)")
+    for place, task in enumerate(tasks, start=1):
+        axis = figure.add_subplot(grid[:, place])
+        _before_and_after(axis, [evaluation[task] for evaluation in evaluations])
+        if len(tasks) > 1:
+            axis.set_title(TASKS[task], fontsize=10, color=SOFT)
+        if place == 1:
+            axis.set(ylabel="goals per evaluated episode")
     label = evaluations[0]["task"]["trained"]["task"]
+    if len(seeds) == 1:
+        label += f"; {seeds[0]}"
     figure.suptitle(label, fontsize=10, color=INK, x=0.01, ha="left")
     path = RESULTS.parent / f"{name}.png"
     figure.savefig(path, dpi=160)
     return path
 
 
-def _farthest_goals(axis, runs: list[dict]) -> None:
-    """Where a curriculum moved them, on the right; goals per episode alone would hide it."""
-    angles = [[point["goal_angle_max"] for point in run["curve"]] for run in runs]
-    if all(len(set(several)) == 1 for several in angles):
-        return
-    right = axis.twinx()
-    right.spines["right"].set_visible(True)
-    for run, several, colour in zip(runs, angles, COLOURS, strict=False):
+def _curves(axis, runs: list[dict], seeds: list[str], name: str) -> None:
+    """A line per seed."""
+    for run, seed, colour in zip(runs, seeds, COLOURS, strict=False):
         x = [point["env_steps"] / 1e6 for point in run["curve"]]
-        right.plot(x, several, color=colour, linestyle="--", linewidth=1)
-    right.set(ylabel="farthest goal, rad (dashed)", ylim=(0, None))
+        y = [point[name] for point in run["curve"]]
+        axis.plot(x, y, color=colour, label=seed)
+    axis.set(ylim=(0, None))
 
 
 def _before_and_after(axis, evaluations: list[dict]) -> None:
-    tasks = [task for task in ("task", "full_task") if task in evaluations[0]]
-    for place, task in enumerate(tasks):
-        for index, (evaluation, colour) in enumerate(
-            zip(evaluations, COLOURS, strict=False)
-        ):
-            shift = 0.09 * (index - (len(evaluations) - 1) / 2)
-            x = [2.4 * place + shift, 2.4 * place + 1 + shift]
-            goals = [evaluation[task][w]["goals"] for w in ("untrained", "trained")]
-            axis.errorbar(
-                x,
-                [g["mean"] for g in goals],
-                [g["ci95"] for g in goals],
-                color=colour,
-                marker="o",
-                markersize=4,
-                linewidth=1,
-                capsize=2,
-            )
-    names = {"task": "this task", "full_task": "any orientation"}
-    ticks, labels = [], []
-    for place, task in enumerate(tasks):
-        ticks += [2.4 * place, 2.4 * place + 1]
-        labels += ["untrained", "trained"]
-        axis.text(
-            2.4 * place + 0.5, 1.0, names[task], transform=axis.get_xaxis_transform(),
-            ha="center", va="bottom", color=SOFT,
-        )  # fmt: skip
-    axis.set_xticks(ticks, labels)
-    axis.set(
-        xlim=(-0.5, ticks[-1] + 0.5),
-        ylim=(0, None),
-        ylabel="goals per evaluated episode",
-    )
+    """Means and their 95 % intervals: untrained on the left, trained on the right."""
+    for index, (results, colour) in enumerate(zip(evaluations, COLOURS, strict=False)):
+        shift = 0.16 * (index - (len(evaluations) - 1) / 2)
+        goals = [results[which]["goals"] for which in ("untrained", "trained")]
+        axis.errorbar(
+            [shift, 1 + shift],
+            [g["mean"] for g in goals],
+            [g["ci95"] for g in goals],
+            color=colour,
+            fmt="o",
+            markersize=5,
+            linewidth=1.5,
+            capsize=3,
+        )
+    axis.set_xticks([0, 1], ["untrained", "trained"])
+    axis.set(xlim=(-0.5, 1.5), ylim=(0, None))
 
 
 def main() -> None:

@@ -8,9 +8,10 @@ import mjxhand  # noqa: I001  chooses the off-screen renderer before MuJoCo is i
 import mujoco
 import numpy as np
 from mjxhand import render
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 SCALE = 2
+MARGIN = 96  # pixels on the left, for what each row is
 
 env = mjxhand.make("reorient", impl="native", vision="pixels", pool_size=8)
 assert env.eye is not None
@@ -28,6 +29,12 @@ with render.Renderer(
         reference.append(renderer.picture(data))
 strip = np.concatenate([np.hstack(params.frames), np.hstack(reference)])
 size = (SCALE * strip.shape[1], SCALE * strip.shape[0])
-Image.fromarray(strip).resize(size, Image.Resampling.NEAREST).save(
-    "docs/frames.png", optimize=True
-)
+picture = Image.new("RGB", (MARGIN + size[0], size[1]), "white")
+frames = Image.fromarray(strip).resize(size, Image.Resampling.NEAREST)
+picture.paste(frames, (MARGIN, 0))
+draw = ImageDraw.Draw(picture)
+for row, text in enumerate(("network's\nframes", "MuJoCo's\npictures")):
+    middle = (8, int((row + 0.5) * SCALE * height))
+    font = ImageFont.load_default(size=17)
+    draw.multiline_text(middle, text, fill="#222222", font=font, anchor="lm")
+picture.save("docs/frames.png", optimize=True)

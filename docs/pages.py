@@ -1,8 +1,9 @@
 """Pages that are made from what they describe, so that they cannot drift from it.
 
 A hook of mkdocs (see mkdocs.yml): the commands' page is their own `--help`, the notebooks'
-pages are the notebooks, the benchmarks' page is their README, the table of runs is made of
-`results/*.json`. A page that would fetch anything from another server is refused.
+pages are the notebooks, the benchmarks' page is their README, the tables of runs and presets are
+made of `results/*.json` and of the presets. A page that would fetch anything from another server
+is refused.
 """
 
 import functools
@@ -26,8 +27,9 @@ WIDTH = 80
 
 FIRST = "train laptop", "evaluate", "render", "view", "analyse"
 """The commands that come first; the others follow by name."""
-PARTS = {"atlas": ("atlas show", "atlas refresh"), "atlas.live": ()}
-"""What stands for a module that has commands of its own, or is none for users."""
+PARTS = {"atlas": ("atlas show", "atlas refresh"), "atlas.live": (), "": ()}
+"""What stands for a module that has commands of its own, that only lists them, or that is none
+for users."""
 SCRIPTS = "benchmarks/run.py", "benchmarks/accuracy.py"
 LINKS = (
     (
@@ -66,7 +68,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page, config: MkDocsConfig, files: Files) -> str:
     """Put what is made where its mark is, and let links lead to made pages."""
-    for make in (commands, kept_runs, others):
+    for make in (commands, kept_runs, others, preset_table):
         mark = f"<!-- {make.__name__} -->"
         if mark in markdown:
             markdown = markdown.replace(mark, make())
@@ -101,6 +103,35 @@ def kept_runs() -> str:
             cells = [f"`{run['command']}`", task, *scores, made]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+@functools.cache
+def preset_table() -> str:
+    """What the presets set: a row for each setting that differs, a column for each preset."""
+    from mjxhand.checks import flatten
+    from mjxhand.presets import PRESETS
+
+    flat = [flatten(preset) for preset in PRESETS.values()]
+    lines = [
+        f"| setting | {' | '.join(f'`{name}`' for name in PRESETS)} |",
+        "|---|" + "---|" * len(PRESETS),
+    ]
+    for name in flat[0]:
+        values = [shown(settings[name][1]) for settings in flat]
+        if name != "preset" and len(set(values)) > 1:
+            lines.append(f"| `{name}` | {' | '.join(values)} |")
+    return "\n".join(lines)
+
+
+def shown(value: object) -> str:
+    """A setting's value in a table's cell."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "–" if value is None else str(value)
 
 
 def score(result: dict) -> str:

@@ -1,13 +1,15 @@
 """The showcase's question, as one command: does the anatomical network chain more goals?
 
-    PYTHONPATH=. python docs/showcase.py                # all of it, hours on one GPU
-    PYTHONPATH=. python docs/showcase.py --seconds 540  # a piece; the same command again goes on
-    PYTHONPATH=. python docs/showcase.py --draw         # figure and results of what is there
+    python docs/showcase.py                # all of it: 6 runs of 5.9e8 steps
+    python docs/showcase.py --seconds 540  # a piece; the same command again goes on
+    python docs/showcase.py --draw         # figure and results of what is there
 
 Trains the presets `fpn` and `baseline` from the same seeds with the same budget, plays each
 on 1,024 fresh episodes with goals within 0.4 and 0.1 rad and without the limit of 50 goals, and
 draws the curves with the spread over seeds. Needs nothing but a run of `python -m mjxhand.train`
-per seed; a piece that is cut saves, and is resumed. Run it from the repository's root.
+per seed; a piece that is cut saves, and is resumed. How long it takes on a GPU is not known:
+none was tried; `bash benchmarks/gpu.sh` tells its steps per second. Run it from the
+repository's root.
 """
 
 import argparse

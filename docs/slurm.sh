@@ -3,6 +3,8 @@
 #     sbatch docs/slurm.sh
 # One process per machine, which drives all of its GPUs; SLURM tells each process its place, so
 # no further option is needed. The folder of the run must be one that every machine sees.
+# Two minutes before its time limit it saves, leaves and queues itself again, until the run is
+# complete.
 #SBATCH --job-name=mjxhand
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -11,13 +13,21 @@
 #SBATCH --time=08:00:00
 #SBATCH --signal=TERM@120
 #SBATCH --requeue
-set -euo pipefail
+#SBATCH --open-mode=append
+set -uo pipefail
 
 run="runs/fpn"
 # 8,192 environments for each of 8 GPUs; must be a multiple of GPUs x minibatches.
 settings=(fpn --out "$run" --ppo.num-envs 65536)
-# Requeued, or submitted again: go on from the newest whole checkpoint.
-if compgen -G "$run/checkpoints/[0-9]*" > /dev/null; then
+# Queued again, or submitted again: go on from the newest whole checkpoint; without one yet,
+# from the beginning.
+if [ -f "$run/config.json" ]; then
   settings=(--resume "$run")
 fi
 srun --kill-on-bad-exit=1 .venv/bin/python -m mjxhand.train "${settings[@]}"
+code=$?
+# 0: saved and left. 143: stopped while it compiled or evaluated.
+if [ "$code" -eq 0 ] || [ "$code" -eq 143 ]; then
+  [ -f "$run/evaluation.json" ] || scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$code"

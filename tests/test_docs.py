@@ -24,7 +24,7 @@ from mjxhand.atlas.refresh import RefreshOptions
 from mjxhand.config import Config
 
 PYTHON = re.compile(r"(?:\S*/)?python3? +((?:-m +\w[\w.]*|\w+/\w+\.py)(?: .*)?)$")
-VALUES = {"N": "1", "$SLURM_ARRAY_TASK_ID": "1"}
+VALUES = {"N": "1", "$s": "1", "$SLURM_ARRAY_TASK_ID": "1"}
 """Values that stand for others on the pages."""
 each_page = pytest.mark.parametrize(
     "page", PAGES, ids=lambda page: str(page.relative_to(ROOT))
@@ -67,13 +67,23 @@ def accept(command: list[str]) -> None:
     """Raises what the command itself would raise before it starts to work."""
     if command[0] != "-m":
         return accept_script(*command)
-    module, argv = command[1], [VALUES.get(word, word) for word in command[2:]]
+    module, argv = command[1], [VALUES.get(w, w) for w in command[2:] if w != "$@"]
     if not module.startswith("mjxhand"):
-        assert importlib.util.find_spec(module), f"{module} is not installed"
+        package = module.partition(".")[0]
+        known = package in extras() or importlib.util.find_spec(package)
+        assert known, f"{package} is neither installed nor in an extra"
     elif "--help" in argv or not importlib.util.find_spec(module):
         assert importlib.util.find_spec(module), f"no module {module}"
     elif argv:
         parse(module, argv)
+
+
+@functools.cache
+def extras() -> set[str]:
+    """Packages that an extra brings; not all of them are in the lock."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    every = itertools.chain.from_iterable(project["optional-dependencies"].values())
+    return {re.split(r"[^\w-]", text)[0] for text in every}
 
 
 @functools.cache

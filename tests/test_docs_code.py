@@ -84,6 +84,8 @@ def test_reference_names_each_module_once():
 # they were asked.
 TRAINER = """#!/bin/bash
 echo "$@" >> asked
+mkdir -p runs/fpn-seed3
+touch runs/fpn-seed3/config.json
 case "$MODE" in
     done) exit 0 ;;
     fails) exit 2 ;;
@@ -161,14 +163,48 @@ def test_the_job_that_fails_is_not_queued_again(job):
     assert len(asked) == 1
 
 
-def test_the_job_moves_aside_what_saved_nothing(job, tmp_path):
-    left = tmp_path / "runs" / "fpn-seed3" / "checkpoints" / ".writing"
-    left.mkdir(parents=True)
-    (left / "manifest.json").touch()
-    code, asked = job("done")
-    assert (code, asked) == (0, ["-m mjxhand.train fpn --out runs/fpn-seed3 --seed 3"])
-    (aside,) = (tmp_path / "runs").iterdir()
-    assert aside.name.startswith("fpn-seed3.nothing-saved-")
+def test_the_job_that_saved_nothing_is_resumed_all_the_same(job, tmp_path):
+    """`--resume` begins anew where there is no checkpoint yet."""
+    run = tmp_path / "runs" / "fpn-seed3"
+    run.mkdir(parents=True)
+    (run / "config.json").touch()
+    assert job("done") == (0, ["-m mjxhand.train --resume runs/fpn-seed3"])
+
+
+SRUN = """#!/bin/bash
+echo "$@" >> asked
+mkdir -p runs/fpn
+touch runs/fpn/config.json
+[ -z "$COMPLETE" ] || touch runs/fpn/evaluation.json
+exit "$CODE"
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "complete", "again"),
+    [("0", "", True), ("143", "", True), ("0", "1", False), ("2", "", False)],
+)
+def test_the_job_of_several_nodes(tmp_path, code, complete, again):
+    """It is queued again if it was asked to stop, and not if it failed or is complete."""
+    for name, text in {
+        "srun": SRUN,
+        "scontrol": '#!/bin/bash\necho "scontrol $@" >> asked\n',
+    }.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    environment = os.environ | {
+        "CODE": code,
+        "COMPLETE": complete,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": "77",
+    }
+    call = ["bash", str(ROOT / "docs" / "slurm.sh")]
+    done = subprocess.run(call, cwd=tmp_path, env=environment)
+    assert done.returncode == int(code)
+    assert ("scontrol requeue 77" in (tmp_path / "asked").read_text()) == again
+    subprocess.run(call, cwd=tmp_path, env=environment)
+    last = [x for x in (tmp_path / "asked").read_text().splitlines() if "train" in x]
+    assert last[-1].endswith("-m mjxhand.train --resume runs/fpn")
 
 
 def test_the_notebook_has_the_same_job():
