@@ -21,46 +21,14 @@ import environment
 
 from mjxhand import metrics, runs
 from mjxhand.checks import flatten
+from mjxhand.compare import COLOURS, curve
 from mjxhand.config import Config
 from mjxhand.presets import PRESETS
 
 RESULTS = Path(__file__).resolve().parent / "results"
-EPISODES = 250
-"""Episodes that ended per point of a curve, at least; fewer are noise."""
-POINTS = 200
-"""Points of a curve, at most."""
 TASKS = {"task": "this task", "full_task": "any orientation"}
 """What an evaluation plays, and how it is called in the figure."""
 INK, SOFT = "#222222", "#8a8f98"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito
-
-
-def curve(run: Path) -> list[dict]:
-    """Training curve: one point per so many episodes that ended."""
-    points, group, lines = [], [], metrics.read(run)
-    enough = max(EPISODES, sum(line["episodes"] for line in lines) / POINTS)
-    for line in lines:
-        group.append(line)
-        episodes = sum(x["episodes"] for x in group)
-        if episodes < enough:
-            continue
-
-        def mean(name, group=group, episodes=episodes):
-            ended = [x for x in group if x["episodes"]]
-            return sum(x[name] * x["episodes"] for x in ended) / episodes
-
-        points.append(
-            {
-                "env_steps": group[-1]["env_steps"],
-                "goals_per_episode": round(mean("goals_per_episode"), 4),
-                "drop_rate": round(mean("drop_rate"), 4),
-                "goal_angle_max": round(group[-1]["goal_angle_max"], 4),
-                "entropy": round(group[-1]["policy/entropy"], 4),
-                "explained_variance": round(group[-1]["value/explained_variance"], 4),
-            }
-        )
-        group = []
-    return points
 
 
 def command(config: Config) -> str:

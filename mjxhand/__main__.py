@@ -9,6 +9,7 @@ from mjxhand.arguments import suggest
 COMMANDS = {
     "train": "train a brain; saves, evaluates, films",
     "evaluate": "goals per episode of a trained policy",
+    "compare": "what differs between runs, and what came of it",
     "render": "a film of it",
     "view": "MuJoCo's interactive viewer with the policy running",
     "analyse": "what each area encodes and what it is needed for",
