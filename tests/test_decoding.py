@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from mjxhand.analyse import decoding, gather, moments, planning, ridge, targets
+from mjxhand.analyse import (
+    decoding,
+    gather,
+    moments,
+    planning,
+    ridge,
+    starts,
+    targets,
+)
 from mjxhand.config import ConfigError
 
 RNG = np.random.default_rng
@@ -84,6 +92,48 @@ def test_slow_signals_that_share_nothing_do_not_decode():
     leaky = ridge.cross_validate(moments.of(x, y, shuffled)).r2().mean()
     assert honest.value < 0.05
     assert leaky > 0.5
+
+
+def reused(pool=60, episodes=240, length=20):
+    """Activity with the mark of each episode's start state, and a target that has it too.
+
+    Start states are drawn from a pool, as the environment does; nothing else is shared.
+    """
+    rng = RNG(3)
+    drawn = rng.integers(pool, size=episodes)
+    posture = np.repeat(rng.normal(size=(pool, 4))[drawn], length, axis=0)
+    posture += np.tile(np.arange(length), episodes)[:, None]  # the hand moves on
+    began = np.tile(np.arange(length) == 0, episodes)
+    mark = np.repeat(rng.normal(size=(pool, 80))[drawn], length, axis=0)
+    x = mark + 0.1 * rng.normal(size=mark.shape)
+    y = np.repeat(rng.normal(size=(pool, 1))[drawn], length, axis=0)
+    episode = np.repeat(np.arange(episodes), length)
+    return x, y, episode, starts.of(posture, episode, began), np.repeat(drawn, length)
+
+
+def test_a_start_state_that_returns_cannot_be_learned_by_heart():
+    x, y, episode, start, drawn = reused()
+    _, expected = np.unique(drawn, return_inverse=True)
+    assert len(np.unique(start)) == expected.max() + 1
+    assert len(np.unique(start * 1000 + expected)) == expected.max() + 1
+    by_episode, _ = decoding.decode(x, y, episode)
+    by_start, _ = decoding.decode(x, y, start)
+    assert by_episode.value > 0.5
+    assert by_start.low < 0
+    assert by_start.value < 0.05
+
+
+def test_where_all_start_alike_each_episode_stands_alone():
+    episode = np.repeat([4, 9, 7], 2)
+    began = np.array([1, 0, 1, 0, 1, 0], bool)
+    same = np.tile([[0.0], [1.0]], (3, 1))
+    assert starts.of(same, episode, began).tolist() == [0, 0, 2, 2, 1, 1]
+    two = same + (episode == 9)[:, None]
+    found = starts.of(two, episode, began)
+    assert found[0] == found[4] != found[2]
+    began[2] = False
+    with pytest.raises(ConfigError, match="1 of 3 episodes lack their first step"):
+        starts.of(same, episode, began)
 
 
 def test_chance_is_near_zero_and_below_what_is_planted():
@@ -186,7 +236,7 @@ def test_blocks_give_the_sums_of_the_whole():
 
 def test_too_few_episodes_are_refused():
     x, y, _ = planted(0.5, episodes=5)
-    with pytest.raises(ConfigError, match="only 5 episodes for 10 groups"):
+    with pytest.raises(ConfigError, match="only 5 start states for 10 groups"):
         decoding.decode(x, y, np.repeat(np.arange(5), 100))
     with pytest.raises(ConfigError, match="samples"):
         decoding.decode(x, y[:-1], np.repeat(np.arange(5), 100))

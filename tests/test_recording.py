@@ -22,6 +22,7 @@ from mjxhand.analyse import (
     record,
     recording,
     run,
+    starts,
 )
 from mjxhand.analyse.lesion import Lesion
 from mjxhand.analyse.recording import AREA, CONTROL, SENSE, Recording
@@ -96,6 +97,22 @@ def test_ids_change_where_episodes_and_goals_do(recorded):
     assert len({(e, i) for i in range(ENVS) for e in episode[i]}) == len(
         np.unique(episode)
     )
+
+
+def test_all_episodes_of_a_start_state_are_in_one_group(recorded, world):
+    parts = list(recorded.shards(["episode", "began", "joint_angle"]))
+    whole = {n: np.stack([p[n] for p in parts]) for n in parts[0]}
+    start = starts.of_recording(recorded)
+    episodes, found = len(np.unique(whole["episode"])), len(np.unique(start))
+    # More episodes than states in the pool: some must have begun alike.
+    assert found <= world[0].config.env.pool_size < episodes
+    posture = whole["joint_angle"][whole["began"]]
+    own = start[whole["began"]]
+    for one in np.unique(own):
+        assert len(np.unique(posture[own == one], axis=0)) == 1
+    kept = gather.gather(recorded, groups=3).kept
+    for one in np.unique(kept.start):
+        assert len(np.unique(kept.group[kept.start == one])) == 1
 
 
 def test_areas_are_those_of_the_network(recorded, world):
@@ -173,8 +190,8 @@ def test_gathering_streams_what_memory_would_hold(recorded):
     found = gather.gather(recorded, groups=3, max_kept=10**6, max_joint=10**6)
     assert found.windows["present"].sums.samples == recorded.samples
     kept = found.kept
-    assert len(kept.episode) == recorded.samples
-    assert (np.diff(kept.episode) >= 0).all()
+    assert len(kept.start) == recorded.samples
+    assert (np.diff(kept.start) >= 0).all()
     pmc = np.concatenate(
         [s["area/PMC"].reshape(-1, 13) for s in recorded.shards(["area/PMC"])]
     )

@@ -53,9 +53,9 @@ class AnalyseOptions:
     step: int | None = None
     """Update whose checkpoint to load; by default the newest whole one."""
     groups: int = 10
-    """Groups of episodes: folds of the cross-validation and blocks of the intervals."""
+    """Groups of start states: folds of the cross-validation and blocks of the intervals."""
     permutations: int = 20
-    """Permutations of episodes that chance is taken from."""
+    """Permutations of start states that chance is taken from."""
     control: bool = True
     """Whether an untrained network is shown the same senses, for comparison."""
     lesion_episodes: int = 32

@@ -1,8 +1,7 @@
 """Decoding: how much of a quantity can be read from an area's activity.
 
-Cross-validated ridge regression, with whole episodes left out, and for comparison a nonlinear
-one (`fourier`). Chance comes from permuted episodes: the targets
-of whole episodes, in another order, keep their own time course and lose the activity's.
+Cross-validated ridge regression, and for comparison a nonlinear one (`fourier`). What is left
+out, and permuted for chance, are all episodes of a start state (`starts`).
 """
 
 from collections.abc import Callable, Iterable
@@ -26,7 +25,7 @@ CURVED = (PRESENT, PAST, "0.8 s", "success 0.8 s")
 def decode(
     x: np.ndarray,
     y: np.ndarray,
-    episode: np.ndarray,
+    start: np.ndarray,
     *,
     groups: int = GROUPS,
     nonlinear: bool = False,
@@ -37,7 +36,8 @@ def decode(
     Args:
         x: activity `[n, U]`.
         y: targets `[n, K]`.
-        episode: id of each sample's episode, int `[n]`.
+        start: start state of each sample's episode, int `[n]` (`starts.of`); the episode's
+            id where no two episodes begin alike.
         nonlinear: use random Fourier features as well.
 
     Returns:
@@ -45,42 +45,40 @@ def decode(
         a constant one.
 
     Raises:
-        ConfigError: too few episodes, no target that varies, or arrays that do not fit.
+        ConfigError: too few start states, no target that varies, or arrays that do not fit.
     """
-    if not (len(x) == len(y) == len(episode)):
+    if not (len(x) == len(y) == len(start)):
         raise ConfigError(
-            f"x, y and episode have {len(x)}, {len(y)} and {len(episode)} samples"
+            f"x, y and start have {len(x)}, {len(y)} and {len(start)} samples"
         )
     if nonlinear:
         x = fourier_features(x, seed=seed)
-    found = moments_module.of(x, y, moments_module.group_of(episode, groups), groups)
+    found = moments_module.of(x, y, moments_module.group_of(start, groups), groups)
     varies = ~ridge.constant(found)
     if not varies.any():
-        raise ConfigError("no target varies in every group of episodes")
+        raise ConfigError("no target varies in every group")
     scores = ridge.cross_validate(found.targets(varies))
     r2 = np.full(y.shape[1], np.nan)
     r2[varies] = scores.r2()
     return ridge.interval(scores), r2
 
 
-def permuted(
-    y: np.ndarray, episode: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Targets with whole episodes in another order.
+def permuted(y: np.ndarray, start: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Targets with whole start states in another order.
 
     Args:
-        y: `[n, K]`, ordered by episode and time.
-        episode: int `[n]`, each id in one run.
+        y: `[n, K]`, ordered by start state, episode and time.
+        start: int `[n]`, each number in one run.
     """
-    starts = np.flatnonzero(np.r_[True, episode[1:] != episode[:-1]])
-    runs = np.split(np.arange(len(episode)), starts[1:])
+    edges = np.flatnonzero(np.r_[True, start[1:] != start[:-1]])
+    runs = np.split(np.arange(len(start)), edges[1:])
     return y[np.concatenate([runs[i] for i in rng.permutation(len(runs))])]
 
 
 def chance(
     x: np.ndarray,
     y: np.ndarray,
-    episode: np.ndarray,
+    start: np.ndarray,
     group: np.ndarray,
     groups: int,
     permutations: int = PERMUTATIONS,
@@ -94,11 +92,9 @@ def chance(
     # So many at once that their targets stay small beside the activity.
     at_once = max(1, 500 // y.shape[1])
     found, bases = [], None
-    for start in range(0, permutations, at_once):
-        count = min(at_once, permutations - start)
-        mixed = np.concatenate(
-            [permuted(y, episode, rng) for _ in range(count)], axis=1
-        )
+    for done in range(0, permutations, at_once):
+        count = min(at_once, permutations - done)
+        mixed = np.concatenate([permuted(y, start, rng) for _ in range(count)], axis=1)
         sums = moments_module.of(x, mixed, group, groups)
         bases = bases or ridge.Bases(sums)
         scores = ridge.cross_validate(sums, bases=bases)
@@ -214,13 +210,13 @@ def _controls(gathering, window, source, varies, permutations, nonlinear, seed):
     if counts.min() < 20:
         return empty, empty, empty
     x, y = kept.sources[source][valid], kept.y[window.name][valid][:, varies]
-    episode, group = kept.episode[valid], kept.group[valid]
+    start, group = kept.start[valid], kept.group[valid]
     # Half as many groups: it costs half, and these are compared with each other only.
     fewer = max(3, gathering.groups // 2)
     group = group % fewer
     null = empty
     if permutations:
-        null = chance(x, y, episode, group, fewer, permutations, seed)
+        null = chance(x, y, start, group, fewer, permutations, seed)
     if not nonlinear or window.name not in CURVED:
         return null, empty, empty
 

@@ -53,7 +53,7 @@ def _head(summary: dict, there: list[str], missing: list[str]) -> str:
         f"{summary['samples']:,} control steps of {1000 * summary['step_seconds']:.0f} ms, "
         f"{summary['episodes']:,} episodes, {summary.get('goals', 0):,} goals reached, "
         f"{summary['impl']} physics",
-        f"{summary['groups']} groups of episodes, {summary['permutations']} permutations",
+        f"{summary['groups']} groups of start states, {summary['permutations']} permutations",
     ]
     if missing:
         facts.append(f"not here (no data for it, or left out): {', '.join(missing)}")

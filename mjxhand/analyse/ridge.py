@@ -72,7 +72,7 @@ def t_quantile(groups: int) -> float:
 
 
 def interval(scores: Scores, index: Any = slice(None)) -> Estimate:
-    """Mean R² over some of the targets, with its 95 % interval over groups of episodes."""
+    """Mean R² over some of the targets, with its 95 % interval over groups."""
     left_out = scores.leave_one_out()[:, index].mean(1)
     return jackknife(float(scores.r2()[index].mean()), left_out)
 
@@ -105,7 +105,7 @@ def cross_validate(
     groups = moments.groups
     if groups < 3 or (moments.count < 2).any():
         raise ConfigError(
-            f"cross-validation needs at least 3 groups of episodes with samples in each, "
+            f"cross-validation needs at least 3 groups of start states with samples in each, "
             f"not {int((moments.count >= 2).sum())} of {groups}: record more steps"
         )
     bases = bases or Bases(moments)

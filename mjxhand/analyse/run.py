@@ -75,7 +75,7 @@ def of_sums(
         "rsa": _named(
             geometry.rsa(
                 {n: gathered.kept.sources[n] for n in both},
-                gathered.kept.episode,
+                gathered.kept.start,
                 groups=gathered.groups,
             ),
             prefix,
@@ -153,7 +153,7 @@ def _tuning(
     def one(what: tuple[str, str]) -> pd.DataFrame:
         label, names = labels[what[0]]
         x = kept.sources[what[1]]
-        return tuning.tuning(x, label, kept.episode, classes=names)
+        return tuning.tuning(x, label, kept.start, classes=names)
 
     found = [
         table.assign(source=area, turn=which)

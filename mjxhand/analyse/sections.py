@@ -31,8 +31,9 @@ SECTIONS = (
         figures.decoding,
         ("decoding",),
         "decoding",
-        "Cross-validated R² of ridge regression from an area's activity, whole episodes left "
-        "out. The untrained network was shown the same senses; only its weights differ. "
+        "Cross-validated R² of ridge regression from an area's activity, all episodes of a "
+        "start state left out together. The untrained network was shown the same senses; only its "
+        "weights differ. "
         "“reward” is what the last step brought, “reward to come” what the present action "
         "brings. Constant components are left out (column left_out of the table).",
     ),
@@ -51,7 +52,7 @@ SECTIONS = (
         "decoding",
         "The same over the lead time. No window crosses a goal or an episode. Each lead has "
         "its own samples (goals that last so long), and “future turn” is the showcase's measure. "
-        "Chance: 95 % of permutations of whole episodes, the highest of all sources.",
+        "Chance: 95 % of permutations of start states, the highest of all sources.",
     ),
     Section(
         "Planning or executing",
@@ -74,7 +75,7 @@ SECTIONS = (
         ("cka", "rsa"),
         "cka",
         "Linear CKA of activities, and Spearman correlation of their dissimilarities (pairs "
-        "of steps of different episodes only).",
+        "of steps from different start states only).",
     ),
     Section(
         "Integration and abstraction",
@@ -120,7 +121,7 @@ SECTIONS = (
         ("tuning",),
         "tuning_units",
         "Units whose activity differs between classes beyond what the best of all units reaches "
-        "when whole episodes change places (95 %). Turns have six classes, by the axis of the "
+        "when whole start states change places (95 %). Turns have six classes, by the axis of the "
         "hand's space that they are nearest to: +x along the fingers, +z up out of the palm, "
         "right-handed. Right: mean activity of each unit by class.",
     ),

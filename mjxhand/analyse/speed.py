@@ -40,7 +40,7 @@ class SpeedOptions:
     control: bool = True
     """Whether an untrained network is analysed as well."""
     permutations: int = 20
-    """Permutations of episodes."""
+    """Permutations of start states."""
     folder: str | None = None
     """Folder for the recording, 13 GB per million steps at full size; default: a temporary one."""
 
@@ -67,7 +67,7 @@ def make(folder: Path, options: SpeedOptions) -> tuple[Recording, Policy]:
     wide = {SENSE + n: u for n, u in env.observation_sizes.items()}
     wide |= {"action": 20, "command": 20, "cube_pos": 3, "cube_quat": 4, "goal": 4}
     wide |= {"cube_linear_velocity": 3, "cube_angular_velocity": 3, "fingertips": 15}
-    wide["remaining"] = 3
+    wide |= {"remaining": 3, "joint_angle": 24}
     rng = np.random.default_rng(0)
     n, t = settings.envs, settings.length
     shape = (n, t)

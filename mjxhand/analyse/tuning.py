@@ -61,7 +61,7 @@ def goals_of(recording: Recording) -> Goals | None:
 def tuning(
     x: np.ndarray,
     label: np.ndarray,
-    episode: np.ndarray,
+    start: np.ndarray,
     *,
     classes: tuple[str, ...] = TURNS,
     permutations: int = PERMUTATIONS,
@@ -70,21 +70,21 @@ def tuning(
     """Tuning of each unit to a class of each sample.
 
     Args:
-        x: activity `[n, U]`, ordered by episode and time.
+        x: activity `[n, U]`, ordered by start state, episode and time.
         label: int `[n]`, index into `classes`; -1 is left out.
-        episode: int `[n]`.
+        start: start state of each sample's episode, int `[n]`.
 
     Returns:
         `unit`, `mean +x` … (activity by class, in the unit's deviations from its mean),
         `preferred` (class), `eta2` (share of variance between classes), `chance` (its 95 %
-        quantile when whole episodes change places) and `tuned` (above what the
+        quantile when whole start states change places) and `tuned` (above what the
         best of all units reaches by chance in 95 % of the permutations).
 
     Raises:
         ConfigError: fewer than two classes occur.
     """
     use = label >= 0
-    x, label, episode = x[use], label[use], episode[use]
+    x, label, start = x[use], label[use], start[use]
     if len(np.unique(label)) < 2:
         raise ConfigError("tuning needs at least two classes in the sample")
     deviation = x.std(0)
@@ -94,7 +94,7 @@ def tuning(
     rng = np.random.default_rng(seed)
     null = np.array(
         [
-            _eta2(z, permuted(label[:, None], episode, rng)[:, 0], len(classes))[0]
+            _eta2(z, permuted(label[:, None], start, rng)[:, 0], len(classes))[0]
             for _ in range(permutations)
         ]
     )
