@@ -228,18 +228,26 @@ def test_a_fresh_memory_forgets(recorded, world):
     assert len(tables["spectrum"]) == 4 * 2 * 13
 
 
-def test_lesions_are_measured_beside_the_intact_network(world):
+def test_lesions_are_measured_beside_the_intact_network(recorded, world):
     env, policy = world
-    parts = [Lesion("area", "M1"), Lesion("recurrence", "PMC")]
-    table = lesion.measure(policy, env, parts, episodes=4, untrained=policy)
+    parts = [Lesion("area", "M1"), Lesion("recurrence", "PMC"), Lesion("held", "M1")]
+    means = {"M1": recorded.mean(AREA + "M1")}
+    every = np.concatenate(
+        [s[AREA + "M1"] for s in recorded.shards([AREA + "M1"])], axis=1
+    )
+    np.testing.assert_allclose(means["M1"], every.mean((0, 1)), rtol=1e-5)
+    table = lesion.measure(
+        policy, env, parts, episodes=4, untrained=policy, means=means
+    )
     assert table["lesion"].tolist() == [
         "intact",
         "M1",
         "memory of PMC",
+        "M1 held",
         "untrained",
     ]
     # The same policy on the same episodes: no change at all.
-    assert table["change"].iloc[-1] == 0
+    assert table["change"].iloc[-1] == table["change_ci95"].iloc[-1] == 0
     assert table["episode_seconds"].iloc[-1] == table["episode_seconds"].iloc[0]
 
 

@@ -28,7 +28,7 @@ from mjxhand.analyse.display import Display
 from mjxhand.analyse.recording import AREA, CONTROL, Recording
 from mjxhand.cli import Dir
 from mjxhand.config import ConfigError, Impl
-from mjxhand.evaluate import Policy, load_policy, make_env, untrained
+from mjxhand.evaluate import Policy, load_policy, make_env
 from mjxhand.pretrained import output_folder
 
 PROG = "python -m mjxhand.analyse"
@@ -58,7 +58,7 @@ class AnalyseOptions:
     """Permutations of start states that chance is taken from."""
     control: bool = True
     """Whether an untrained network is shown the same senses, for comparison."""
-    lesion_episodes: int = 32
+    lesion_episodes: int = 128
     """Episodes per lesion; 0: no lesions."""
     record_only: bool = False
     """Stop after recording."""
@@ -124,7 +124,8 @@ def main(argv: list[str] | None = None) -> int:
                 lesion.possible(policy.agent),
                 episodes=options.lesion_episodes,
                 seed=options.seed,
-                untrained=untrained(policy),
+                untrained=record.control_of(policy),
+                means={n: recording.mean(AREA + n) for n in recording.of_kind(AREA)},
                 show=show,
             )
         store.save(out, tables, summary(recording, policy, env.label, options, display))

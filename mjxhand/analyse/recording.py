@@ -114,6 +114,14 @@ class Recording:
         for shard in range(len(self)):
             yield self.read(shard, names, ahead)
 
+    def mean(self, name: str) -> np.ndarray:
+        """Mean of an array over all recorded steps, `[size]`."""
+        total = sum(
+            arrays[name].mean((0, 1), dtype=np.float64)
+            for arrays in self.shards([name])
+        )
+        return np.asarray(total) / len(self)
+
     def _load(self, shard: int, names: list[str], steps: int) -> Arrays:
         path = self.folder / self.names[shard]
         try:

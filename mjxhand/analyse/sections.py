@@ -109,11 +109,17 @@ SECTIONS = (
         figures_lesions.lesions,
         ("lesions",),
         "lesions",
-        "Behaviour without each part, from the same start states and first goals. A silent "
-        "area or a cut pathway sends zeros; a silent sense is at its running mean; an area whose "
-        "memory is cut begins every step from zero. Bars: 95 % interval; grey band: that of the "
-        "intact network. Nothing is retrained, and many parts are tried: of twenty that do "
-        "nothing, one lies outside its interval by chance.",
+        "Behaviour without each part, from the same start states and first goals. Each episode "
+        "is compared with the intact network's; bars: 95 % interval of that difference. An "
+        "interval that includes 0 does not say that the part is not needed: it says how large a "
+        "loss is not excluded. A silent area or a cut pathway sends zeros, which also shifts "
+        "what its readers are used to; an area held sends its mean activity. A silent sense is "
+        "at its running mean, and frames are mid-grey. An area whose memory is cut begins every "
+        "step from zero: it loses cell and hidden state, thus also its recurrent input of the "
+        "present step. “Seconds per goal” counts goals that were reached: a network that "
+        "reaches near ones alone looks fast. Areas differ in size, and a larger one takes more "
+        "with it. Nothing is retrained, and many parts are tried: of twenty that do nothing, "
+        "one lies outside its interval by chance.",
     ),
     Section(
         "Tuning to goals and turns",
@@ -139,9 +145,8 @@ SECTIONS = (
         ("visual_areas",),
         "pictures",
         "For the channels of V1 to IT that differ most between frames: left, their map of one "
-        "frame (black: 0, white: the area's highest); right, the image that raises the mean of the "
-        "map most, found by gradient ascent from faint noise. White: a channel that noise does not "
-        "excite. Of a deep area such an image says "
-        "what drives it, not what it is for.",
+        "frame (black: 0, white: the area's highest); right, the image that raises the mean of "
+        "the map most, found by gradient ascent from faint noise. White: a channel that noise "
+        "does not excite. Of a deep area such an image says what drives it, not what it is for.",
     ),
 )
