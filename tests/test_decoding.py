@@ -6,6 +6,7 @@ from sklearn.linear_model import Ridge
 
 from mjxhand.analyse import (
     decoding,
+    evidence,
     gather,
     moments,
     planning,
@@ -177,20 +178,27 @@ def test_an_area_that_plans_is_told_from_one_that_executes():
         return series[:, steps[lead] : 100 + steps[lead]].reshape(-1, 2)
 
     noise = 0.3 * rng.normal(size=(10_000, 2))
-    plans = np.c_[lead_of(0.8) + noise, lead_of(0.0) + 2 * noise[::-1]]
+    # The wide components of the planner tell of now, the narrow ones of what comes.
+    plans = np.c_[lead_of(0.8) + noise, 3 * (lead_of(0.0) + 2 * noise[::-1])]
     executes = lead_of(0.0) + noise
-    found = gathered(
-        {"area/PMC": plans, "area/M1": executes, "action": executes}, lead_of
-    )
-    result = planning.compare(found, "area/PMC", "area/M1")
-    assert result.a_leads
-    assert result.now.high < 0
-    assert result.ahead.value == pytest.approx(1 / 1.09 - 0.8**20 / 1.09, abs=0.03)
-    assert not planning.compare(found, "area/M1", "area/PMC").a_leads
-    assert not planning.compare(found, "area/M1", "area/M1").a_leads
-    profile = planning.profile(found).set_index(["source", "seconds"]).r2
+    values = {"area/PMC": plans, "area/M1": executes, "action": executes}
+    found = gathered(values | {gather.ALL_SENSES: executes}, lead_of)
+    profile, blocks = planning.profile(found)
+    profile = profile.set_index(["source", "seconds"]).r2
     assert profile["area/M1"].idxmax() == 0.0
     assert profile["area/PMC"].idxmax() == 0.8
+    names = [source.rpartition("/")[2] for source in blocks["source"]]
+    table = evidence.Evidence(blocks.assign(area=names, policy="trained"))
+    ahead = table.gap("trained", "PMC", "M1", "profile", "command 0.8").estimate()
+    assert ahead.low > 0
+    assert ahead.value == pytest.approx(1 / 1.09 - 0.8**20 / 1.09, abs=0.03)
+    now = table.gap("trained", "PMC", "M1", "profile", "command 0").estimate()
+    assert now.high < 0
+    # Two components of the planner, as many as M1 has units, tell of the present alone.
+    few = planning.reduced(found, "area/PMC", "area/M1")
+    assert few.value < 0.05
+    assert table.of("trained", "PMC", "profile", "command 0.8").value > 0.85
+    assert table.gap("trained", "PMC", "SMA", "profile", "command 0.8") is None
 
 
 def test_permuted_keeps_episodes_whole():

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mjxhand import cli
 from mjxhand.analyse import (
@@ -25,6 +24,7 @@ from mjxhand.analyse import (
     tuning,
 )
 from mjxhand.analyse.display import Display
+from mjxhand.analyse.evidence import Evidence
 from mjxhand.analyse.recording import AREA, CONTROL, Recording
 from mjxhand.cli import Dir
 from mjxhand.config import ConfigError, Impl
@@ -195,12 +195,9 @@ def analyse(
             with display.stage(f"visual areas, {who}", len(visual)) as show:
                 parts.append(run.of_pictures(recording, network, prefix, show))
     tables = run.joined(parts)
-    planned = tables.get("planning_test", pd.DataFrame())
-    if len(planned):
-        planned = pd.DataFrame(planned[planned["what"] == "command"])
-    turned = tables.get("turn_test", pd.DataFrame(columns=["policy", "window"]))
-    decoded = tables["decoding"]
-    tables["claims"] = claims.table(decoded, planned, turned, tables["selectivity"])
+    decoded, evidence = tables["decoding"], Evidence(tables["jackknife"])
+    tables["claims"] = claims.table(evidence, decoded, tables["selectivity"])
+    tables["planning_test"] = claims.plan_table(evidence)
     tables["showcase"] = showcase.figures(decoded)
     return tables
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
+from mjxhand.analyse import evidence, ridge, threads
 from mjxhand.analyse import moments as moments_module
-from mjxhand.analyse import ridge, threads
 from mjxhand.analyse.fourier import fourier_features
 from mjxhand.analyse.gather import PAST, PRESENT, PROFILE, Gathering, Window
 from mjxhand.analyse.moments import GROUPS, Moments
@@ -110,7 +110,7 @@ def table(
     nonlinear: bool = True,
     seed: int = 0,
     show: Callable[[float], None] = lambda done: None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Decoding of every target from every source.
 
     Returns:
@@ -118,26 +118,24 @@ def table(
         `chance_high` (mean and 95 % quantile over permutations), `p`, `nonlinear`, and
         `linear_same` (linear, on the nonlinear one's samples; both in the windows `CURVED`),
         `components`, `left_out`
-        (constant components, by name), `samples`. By component: `r2` of each.
+        (constant components, by name), `samples`. By component: `r2` of each. And the rows of
+        `evidence`.
     """
     # The profile's leads are `planning`'s: the same targets on fewer samples.
     names = list(windows or (n for n in gathering.windows if n != PROFILE))
-    every = [(name, source) for name in names for source in _sources(gathering)]
+    every = [(name, source) for name in names for source in gathering.sources]
 
     def one(what: tuple[str, str]):
         window = gathering.windows[what[0]]
         return _row(gathering, window, what[1], permutations, nonlinear, seed)
 
-    rows, parts = [], []
-    for done, (_, (more, pieces)) in enumerate(threads.each(one, every)):
-        rows += more
-        parts += pieces
+    found = ([], [], [])
+    for done, (_, more) in enumerate(threads.each(one, every)):
+        for rows, new in zip(found, more, strict=True):
+            rows += new
         show((done + 1) / len(every))
-    return pd.DataFrame(rows), pd.DataFrame(parts)
-
-
-def _sources(gathering: Gathering) -> tuple[str, ...]:
-    return (*gathering.areas, *gathering.senses, "action")
+    rows, parts, blocks = map(pd.DataFrame, found)
+    return rows, parts, blocks
 
 
 def usable(found: Moments) -> bool:
@@ -150,16 +148,16 @@ def _row(
 ):
     found = window.sums.moments(source)
     if not usable(found):
-        return [], []
+        return [], [], []
     varies = ~ridge.constant(found)
     if not varies.any():  # no goal was ever reached, say
-        return [], []
+        return [], [], []
     scores = ridge.cross_validate(found.targets(varies))
     column = np.cumsum(varies) - 1  # of a target in `scores`
     null, curved, straight = _controls(
         gathering, window, source, varies, permutations, nonlinear, seed
     )
-    rows, parts = [], []
+    rows, parts, left_out_rows = [], [], []
     for target, at in window.slices.items():
         size = at.stop - at.start
         labels = component_names(target, size)
@@ -170,7 +168,9 @@ def _row(
         if not inside:
             continue
         index = column[inside]
-        estimate = ridge.interval(scores, index)
+        blocks = ridge.blocks(scores, index)
+        estimate = blocks.estimate()
+        left_out_rows.append(evidence.row(source, window.name, target, blocks))
         levels = np.nanmean(null[:, index], axis=1) if len(null) else np.array([])
         rows.append(
             {
@@ -198,7 +198,7 @@ def _row(
              "r2": scores.r2()[column[i]]}
             for i in inside
         ]  # fmt: skip
-    return rows, parts
+    return rows, parts, left_out_rows
 
 
 def _controls(gathering, window, source, varies, permutations, nonlinear, seed):

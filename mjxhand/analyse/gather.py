@@ -12,7 +12,7 @@ import numpy as np
 
 from mjxhand.analyse import starts, targets, threads
 from mjxhand.analyse.moments import GROUPS, Gathered, Joint, group_of
-from mjxhand.analyse.recording import AREA, SENSE, Recording
+from mjxhand.analyse.recording import AREA, COMMAND, SENSE, Recording
 
 MAX_WINDOW = 200_000
 """Samples that a window ahead in time uses at most; neighbours tell nearly the same."""
@@ -26,6 +26,8 @@ SUCCESS_SECONDS = (0.8, 1.6)
 PROFILE_SECONDS = (0.0, 0.08, 0.16, 0.24, 0.4, 0.8, 1.2, 1.6)
 """Leads of the planning profile, all on the same samples."""
 PRESENT, PAST, PROFILE = "present", "past", "profile"
+ALL_SENSES = SENSE + "all senses"
+"""A source: the senses side by side, what any area could be made of at that step."""
 
 Values = dict[str, np.ndarray]
 
@@ -74,6 +76,11 @@ class Gathering:
     groups: int
     episodes: int
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What is decoded from: areas, senses, all senses together, the action."""
+        return (*self.areas, *self.senses, ALL_SENSES, "action")
+
 
 def episodes_of(recording: Recording) -> np.ndarray:
     """Episode of every step, int `[shards, N, T]`."""
@@ -111,18 +118,20 @@ def gather(
     """
     areas = tuple(prefix + name for name in recording.of_kind(prefix))
     senses = senses_of(recording)
-    sources = (*areas, *senses, "action")
+    sources = (*areas, *senses, ALL_SENSES, "action")
     episode, start = episodes_of(recording), starts.of_recording(recording)
     group = group_of(start, groups)
     windows = _windows(recording, groups, seconds, max_window)
     ahead = max(targets.steps_of(w.seconds, recording.step_seconds) for w in windows)
     joint = Joint({n: recording.sizes[n] for n in (*areas, *senses)}, groups)
     needed = [n for n in (*targets.NEEDED, "remaining") if n in recording.sizes]
+    own_command = COMMAND[prefix]
     stride_joint = -(-recording.samples // max_joint)
     stride_kept = -(-recording.samples // max_kept)
     kept, order = [], []
     for shard in range(len(recording)):
-        small = recording.read(shard, needed, ahead)
+        small = recording.read(shard, [*needed, own_command], ahead)
+        small["command"] = small[own_command]
         shape = group[shard].shape
         rows = {}
         for window in windows:
@@ -135,7 +144,8 @@ def gather(
         x_kept, x_joint = {}, {}
 
         def one(name: str, shard=shard, rows=rows, keep=keep, both=both):
-            x = recording.read(shard, [name])[name]
+            parts = senses if name == ALL_SENSES else (name,)
+            x = np.concatenate(list(recording.read(shard, parts).values()), axis=-1)
             for window in windows:
                 window.sums.source(name, x[rows[window.name][0]])
             return x[keep], x[both] if name in joint.sizes else None

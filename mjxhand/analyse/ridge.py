@@ -55,6 +55,21 @@ class Estimate:
     high: float
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """A number from all groups, and from all but each of them; differences are paired."""
+
+    value: float
+    left_out: np.ndarray  # [G]
+
+    def __sub__(self, other: "Blocks") -> "Blocks":
+        return Blocks(self.value - other.value, self.left_out - other.left_out)
+
+    def estimate(self) -> Estimate:
+        """With its 95 % interval."""
+        return jackknife(self.value, self.left_out)
+
+
 def jackknife(value: float, left_out: np.ndarray) -> Estimate:
     """95 % interval of a statistic from its values without each of G blocks, `[G]`.
 
@@ -73,14 +88,13 @@ def t_quantile(groups: int) -> float:
 
 def interval(scores: Scores, index: Any = slice(None)) -> Estimate:
     """Mean R² over some of the targets, with its 95 % interval over groups."""
+    return blocks(scores, index).estimate()
+
+
+def blocks(scores: Scores, index: Any = slice(None)) -> Blocks:
+    """Mean R² over some of the targets, whole and without each group."""
     left_out = scores.leave_one_out()[:, index].mean(1)
-    return jackknife(float(scores.r2()[index].mean()), left_out)
-
-
-def difference(a: Scores, b: Scores, index: Any = slice(None)) -> Estimate:
-    """Mean R² of `a` minus that of `b` on the same groups, a paired interval."""
-    left_out = (a.leave_one_out() - b.leave_one_out())[:, index].mean(1)
-    return jackknife(float((a.r2() - b.r2())[index].mean()), left_out)
+    return Blocks(float(scores.r2()[index].mean()), left_out)
 
 
 def constant(moments: Moments) -> np.ndarray:

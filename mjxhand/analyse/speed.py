@@ -65,7 +65,14 @@ def make(folder: Path, options: SpeedOptions) -> tuple[Recording, Policy]:
     if options.control:
         narrow |= {CONTROL + n: u for n, u in areas.items()}
     wide = {SENSE + n: u for n, u in env.observation_sizes.items()}
-    wide |= {"action": 20, "command": 20, "cube_pos": 3, "cube_quat": 4, "goal": 4}
+    wide |= {
+        "action": 20,
+        "command": 20,
+        "command_untrained": 20,
+        "cube_pos": 3,
+        "cube_quat": 4,
+        "goal": 4,
+    }
     wide |= {"cube_linear_velocity": 3, "cube_angular_velocity": 3, "fingertips": 15}
     wide |= {"remaining": 3, "joint_angle": 24}
     rng = np.random.default_rng(0)

@@ -16,7 +16,6 @@ FLAGS = ("began", "ended", "success", "episode", "segment")
 NEEDED = (
     *FLAGS,
     "action",
-    "command",
     "reward",
     "goal",
     "distance",
@@ -28,7 +27,8 @@ NEEDED = (
     SENSE + "touch",
     SENSE + "proprioception",
 )
-"""Arrays that targets are made of, besides `remaining` where the task has it."""
+"""Arrays that targets are made of, besides the network's own `command`, and `remaining` where
+the task has it."""
 
 
 @dataclass(frozen=True)
