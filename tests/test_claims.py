@@ -204,6 +204,11 @@ def test_the_recovered_figures_stand_beside_ours():
     assert pmc.trained["turn 4 s"] == 0.1
     assert pmc.trained["cube pose"] == pytest.approx((3 * 0.3 + 4 * 0.65) / 7)
     assert np.isnan(pmc.untrained["turn 4 s"])
+    # Of a cube seen without letters there is no orientation, and no pose to compare.
+    del values["PMC", "present", "cube orientation"]
+    table = showcase.figures(decoding(values)).set_index(["source", "quantity"])
+    assert np.isnan(table.trained["PMC", "cube pose"])
+    assert np.isnan(table.trained["PMC", "goal"])
 
 
 def test_tables_survive_the_disk_and_leave_nothing_old(tmp_path):

@@ -14,7 +14,7 @@ from mjxhand.analyse import (
     starts,
     targets,
 )
-from mjxhand.config import ConfigError
+from mjxhand.config import ConfigError, EnvConfig
 
 RNG = np.random.default_rng
 
@@ -221,6 +221,20 @@ def test_nonlinear_control_finds_what_ridge_cannot():
     assert curved.value > 0.7
 
 
+def test_the_nonlinear_control_sees_all_that_the_linear_one_does():
+    """A target on a unit of little variance among many loud ones."""
+    rng = RNG(10)
+    loud = 100 * smooth(rng, 60, 100, 60)
+    quiet = smooth(rng, 60, 100, 1)
+    x = np.concatenate([loud, quiet], axis=1)
+    y = quiet + 0.3 * rng.normal(size=quiet.shape)
+    episode = np.repeat(np.arange(60), 100)
+    linear, _ = decoding.decode(x, y, episode)
+    curved, _ = decoding.decode(x, y, episode, nonlinear=True)
+    assert linear.value > 0.85
+    assert curved.value > linear.value - 0.03
+
+
 def test_interval_covers_the_truth_about_as_often_as_it_says():
     hits = 0
     for seed in range(40):
@@ -261,6 +275,7 @@ def recorded(envs=2, steps=12, segment=None, seed=0):
     quat /= np.linalg.norm(quat, axis=-1, keepdims=True)
     return {
         "segment": segment,
+        "episode": np.zeros(segment.shape, int),
         "success": success,
         "ended": np.zeros(segment.shape, bool),
         "reward": rng.normal(size=segment.shape),
@@ -281,11 +296,34 @@ def test_no_window_crosses_a_goal():
     )
     # At the end of a recording there is nothing ahead.
     assert targets.future(arrays, 2, 10).valid[0, 8:].tolist() == [False, False]
+
+
+def test_the_reward_of_a_goal_that_was_reached_counts():
+    arrays = recorded(1, 10, segment=[[0, 0, 0, 0, 1, 1, 1, 2, 2, 2]])
+    arrays["episode"] = np.array([[0, 0, 0, 0, 0, 0, 0, 1, 1, 1]])
     past = targets.past(arrays)
-    assert past.valid[0].tolist() == [0, 1, 1, 1, 0, 1, 1, 0, 1, 1]
+    # The goal reached at step 3 is felt at step 4; step 7 begins another episode.
+    assert past.valid[0].tolist() == [0, 1, 1, 1, 1, 1, 1, 0, 1, 1]
     np.testing.assert_array_equal(
         past.values["reward"][0, 1:, 0], arrays["reward"][0, :-1]
     )
+
+
+def test_only_what_the_network_is_shown_is_decoded():
+    rng = RNG(9)
+    sizes = dict.fromkeys(targets.NEEDED, 3) | {"goal": 4, "cube_quat": 4}
+    arrays = {n: rng.normal(size=(2, 5, size)) for n, size in sizes.items()}
+    arrays |= {n: rng.normal(size=(2, 5)) for n in ("reward", "value", "distance")}
+    arrays |= {"command": arrays["action"], "remaining": arrays["fingertips"]}
+    plain = targets.present(arrays, EnvConfig())
+    assert plain["goal"].shape == plain["cube orientation"].shape == (2, 5, 6)
+    assert not {"goal as shown", "pose as seen"} & set(plain)
+    env = EnvConfig(goal_encoding="relative", pose_encoding="folded")
+    shown = targets.present(arrays, env)
+    assert not {"goal", "cube orientation"} & set(shown)
+    np.testing.assert_array_equal(shown["goal as shown"], arrays["sense/goal"])
+    np.testing.assert_array_equal(shown["pose as seen"], arrays["sense/vision"])
+    np.testing.assert_array_equal(shown["value"][..., 0], arrays["value"])
 
 
 def test_windows_that_cross_goals_would_be_noticed():

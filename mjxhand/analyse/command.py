@@ -154,6 +154,8 @@ def summary(
         "episodes": len(np.unique(episodes)),
         "goals": int(ended.sum()),
         "step_seconds": recording.step_seconds,
+        "goal_encoding": recording.config.env.goal_encoding,
+        "pose_encoding": recording.config.env.pose_encoding,
         "control": options.control,
         "groups": options.groups,
         "permutations": options.permutations,

@@ -13,6 +13,7 @@ import numpy as np
 from mjxhand.analyse import starts, targets, threads
 from mjxhand.analyse.moments import GROUPS, Gathered, Joint, group_of
 from mjxhand.analyse.recording import AREA, COMMAND, SENSE, Recording
+from mjxhand.config import Config
 
 MAX_WINDOW = 200_000
 """Samples that a window ahead in time uses at most; neighbours tell nearly the same."""
@@ -135,7 +136,7 @@ def gather(
         shape = group[shard].shape
         rows = {}
         for window in windows:
-            made = _values(window, small, shape[1], recording.step_seconds)
+            made = _values(window, small, shape[1], recording.config)
             y, valid = window.stack(made.values), made.valid
             used = valid & _every(shape, window.stride)
             window.sums.targets(y[used], group[shard][used])
@@ -181,10 +182,14 @@ def _windows(recording, groups, seconds, max_window) -> list[Window]:
     return [*now, *ahead, *soon, profile]
 
 
-def _values(window: Window, small: Values, length: int, dt: float) -> targets.Windowed:
+def _values(
+    window: Window, small: Values, length: int, config: Config
+) -> targets.Windowed:
     """A window's targets for the first `length` steps."""
+    dt = config.control_seconds
     if window.name == PRESENT:
-        now = {k: v[:, :length] for k, v in targets.present(small).items()}
+        made = targets.present(small, config.env)
+        now = {k: v[:, :length] for k, v in made.items()}
         return targets.Windowed(now, np.ones(small["reward"][:, :length].shape, bool))
     if window.name == PAST:
         return targets.past({k: v[:, :length] for k, v in small.items()})

@@ -55,6 +55,12 @@ def _head(summary: dict, there: list[str], missing: list[str]) -> str:
         f"{summary['impl']} physics",
         f"{summary['groups']} groups of start states, {summary['permutations']} permutations",
     ]
+    facts += [
+        f"goals shown in {summary['goal_encoding']} encoding, the pose in "
+        f"{summary['pose_encoding']} encoding",
+        "one trained network and one untrained: intervals are over start states of these two, "
+        "and say nothing of other seeds or other random weights",
+    ]
     if missing:
         facts.append(f"not here (no data for it, or left out): {', '.join(missing)}")
     lines = "<br>".join(html.escape(f) for f in facts)
@@ -139,7 +145,10 @@ def _showcase(table: pd.DataFrame) -> str:
     return (
         "<h2>The showcase's figures</h2><p class=note>R²: showcase (recovered, corrected) / "
         "trained / untrained. The showcase's splits leaked neighbours and its windows crossed "
-        "goals; ours do not. Its network had learned the full task at full size.</p>"
+        "goals; ours do not. Its network had learned the full task at full size, with absolute "
+        "goals and poses. –: nothing to compare, as where this network is shown the rotation "
+        "still to make in place of the goal (relative), or a cube without letters (folded). "
+        "Orientations are four numbers there, six columns here.</p>"
         f"<table><tr><th>{titles}</tr>{''.join(rows)}</table>"
     )
 

@@ -18,8 +18,9 @@ from mjxhand.analyse.moments import Moments
 from mjxhand.config import ConfigError
 
 PENALTIES = tuple(10.0 ** np.arange(-5, 4))
-"""Ridge penalties tried, in units of a standardised predictor's variance; under the largest
-nothing but the mean is left, so that noise scores 0 and not less."""
+"""Ridge penalties tried, in units of a standardised predictor's variance. Under the largest
+little but the mean is left of noise, so that it scores about 0. Of many units that share few
+latents, whose eigenvalues are as large as their number, it leaves more."""
 # A predictor whose variance is below this part of the largest carries rounding only.
 _DEAD = 1e-9
 

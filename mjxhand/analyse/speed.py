@@ -94,6 +94,7 @@ def make(folder: Path, options: SpeedOptions) -> tuple[Recording, Policy]:
         arrays = {k: np.roll(v, index, axis=1) for k, v in noise.items()}
         arrays |= {
             "reward": rng.normal(size=shape).astype(np.float32),
+            "value": rng.normal(size=shape).astype(np.float32),
             "distance": rng.uniform(size=shape).astype(np.float32),
             "episode": (episode * n + np.arange(n)[:, None]).astype(np.int32),
             "segment": segment.astype(np.int32),
