@@ -254,7 +254,7 @@ def by_hand():
 
 def test_a_planted_effect_is_found():
     policy = by_hand()
-    parts = lesion.possible(policy.agent)
+    parts = [p for p in lesion.possible(policy.agent) if p.kind != "random"]
     # What is held tells nothing of the cue. M1 at 0 leaves the three choices alike; PMC
     # at 0.5 always makes the same one of the two that are ever right.
     means = {"PMC": np.full(1, 0.5), "M1": np.zeros(2), "LPFC": np.ones(2)}
@@ -300,6 +300,28 @@ def test_changes_are_paired():
     assert row["drop_change"] == pytest.approx(0.025)
     # 10.5 won and 0.5 lost of 402: 1.96 √(11 - 10² / 402) / 402.
     assert row["drop_change_ci95"] == pytest.approx(0.01599, abs=1e-5)
+
+
+def test_as_many_random_units_as_an_area_has_are_silent(smoke):
+    policy = policy_of(smoke)
+    wiring = policy.agent.network.wiring
+    whole = outputs(policy, observations(0), 1)[0].areas
+    drawn = {}
+    for name in ("PMC", "M1"):
+        cut = lesion.lesioned(policy, Lesion("random", name))
+        gains = cut.params["lesion"]["areas"]
+        drawn[name] = np.concatenate([gains[a.name] for a in wiring.areas])
+        assert (drawn[name] == 0).sum() == wiring.area(name).units
+        assert set(np.unique(drawn[name])) == {0, 1}
+        again = lesion.lesioned(policy, Lesion("random", name)).params["lesion"]
+        np.testing.assert_array_equal(again["areas"]["IPL"], gains["IPL"])
+        # Units of the first area that are left do what they did.
+        first = outputs(cut, observations(0), 1)[0].areas["SPL"]
+        assert (np.asarray(first)[:, np.asarray(gains["SPL"]) == 0] == 0).all()
+        assert whole["SPL"].shape == first.shape
+    # Not one area: units of several.
+    hit = {a.name for a in wiring.areas if (gains[a.name] == 0).any()}
+    assert len(hit) > 1
 
 
 def test_an_area_is_held_only_at_a_mean_that_is_given(smoke):

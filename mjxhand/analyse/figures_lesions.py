@@ -12,6 +12,7 @@ from mjxhand.analyse.figures import Tables
 KINDS = {
     "area": ("area silent", style.PALETTE[1]),
     "held": ("area held at its mean", style.PALETTE[4]),
+    "random": ("as many random units silent", style.PALETTE[5]),
     "sense": ("sense silent", style.PALETTE[2]),
     "recurrence": ("memory cut", style.PALETTE[3]),
     "pathway": ("pathway cut", style.PALETTE[0]),

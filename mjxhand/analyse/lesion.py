@@ -2,10 +2,11 @@
 
 Lesions act at run time, as gains beside the weights (`mjxhand.networks.lesions`): areas and
 pathways send nothing, an area sends its mean at every step, a recurrent area begins every step
-from zero. All lesions share one compiled program. A silent sense is at its running mean
-(normalised observations are then 0), or mid-grey where it is frames.
+from zero. Lesions share one compiled program, those of random units another. A silent sense is at
+its running mean (normalised observations are then 0), or mid-grey where it is frames.
 """
 
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -22,14 +23,18 @@ from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.evaluate import Evaluator, Policy
 from mjxhand.networks import lesions
-from mjxhand.wiring import Pathway, Wiring
+from mjxhand.wiring import Area, Pathway, Wiring
 
-Kind = Literal["area", "held", "pathway", "sense", "recurrence"]
+Kind = Literal["area", "held", "random", "pathway", "sense", "recurrence"]
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """A part of a network to silence, or (`held`) an area to keep at its mean activity."""
+    """A part of a network to silence.
+
+    Or an area to keep at its mean activity (`held`), or as many units as it has, drawn at random
+    from all areas (`random`): what the loss of so many does, wherever they are.
+    """
 
     kind: Kind
     source: str = ""
@@ -39,9 +44,11 @@ class Lesion:
 
     @property
     def name(self) -> str:
-        """For tables: `PMC`, `PMC held`, `LPFC → PMC`, `touch`, `memory of PMC`."""
+        """For tables: `PMC`, `PMC held`, `as many as PMC`, `LPFC → PMC`, `memory of PMC`."""
         if self.kind == "held":
             return f"{self.source} held"
+        if self.kind == "random":
+            return f"as many as {self.source}"
         if self.kind == "pathway":
             return f"{self.source} → {self.target}"
         if self.kind == "recurrence":
@@ -50,7 +57,8 @@ class Lesion:
 
 
 def possible(agent: Agent) -> list[Lesion]:
-    """Every lesion of a network: areas silent and held, senses, memories, pathways.
+    """Every lesion of a network: areas silent and held, as many random units, senses,
+    memories, pathways.
 
     Areas that are recorded in part (`anatomy.sampled`) have no mean to be held at. Of a network
     that does not tell its wiring, the senses alone.
@@ -64,6 +72,7 @@ def possible(agent: Agent) -> list[Lesion]:
     return [
         *(Lesion("area", a.name) for a in wiring.areas),
         *(Lesion("held", a.name) for a in wiring.areas if a.name not in in_part),
+        *(Lesion("random", a.name) for a in wiring.areas if not a.conv),
         *senses,
         *memories,
         *([Lesion("recurrence")] if len(memories) > 1 else []),
@@ -107,7 +116,9 @@ def lesioned(
         if means is None or lesion.source not in means:
             raise ConfigError(f"{lesion.name}: no mean activity of it is given (means)")
         part["levels"] = {lesion.source: means[lesion.source]}
-    if lesion.kind == "pathway":
+    if lesion.kind == "random":
+        part = {"areas": _random_units(wiring, wiring.area(lesion.source))}
+    elif lesion.kind == "pathway":
         ends = (lesion.source, lesion.target)
         cut = [str(p) for p in _acting(wiring) if (p.source, _end(p)) == ends]
         part = {"pathways": cut}
@@ -115,6 +126,20 @@ def lesioned(
         every = anatomy.recurrent(policy.agent)
         part = {"memories": [lesion.source] if lesion.source else every}
     return replace(policy, params=lesions.apply(policy.params, wiring, **part))
+
+
+def _random_units(wiring: Wiring, like: Area) -> dict[str, np.ndarray]:
+    """Gains `[units]` of every area, 0 for as many units as an area has, always the same ones.
+
+    Convolutional areas are spared: they have more units than all others together.
+    """
+    areas = [area for area in wiring.areas if not area.conv]
+    sizes = [area.units for area in areas]
+    rng = np.random.default_rng(zlib.crc32(like.name.encode()))
+    gains = np.ones(sum(sizes), np.float32)
+    gains[rng.choice(len(gains), like.units, replace=False)] = 0.0
+    parts = np.split(gains, np.cumsum(sizes)[:-1])
+    return {area.name: part for area, part in zip(areas, parts, strict=True)}
 
 
 def intact(policy: Policy) -> Policy:

@@ -134,9 +134,9 @@ SECTIONS = (
         "at its running mean, and frames are mid-grey. An area whose memory is cut begins every "
         "step from zero: it loses cell and hidden state, thus also its recurrent input of the "
         "present step. “Seconds per goal” counts goals that were reached: a network that "
-        "reaches near ones alone looks fast. Areas differ in size, and a larger one takes more "
-        "with it. Nothing is retrained, and many parts are tried: of twenty that do nothing, "
-        "one lies outside its interval by chance.",
+        "reaches near ones alone looks fast. Areas differ in size: “as many as” an area are so "
+        "many units drawn once from all areas. Nothing is retrained, and many parts are tried: "
+        "of twenty that do nothing, one lies outside its interval by chance.",
     ),
     Section(
         "Tuning to goals and turns",
