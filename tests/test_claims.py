@@ -94,8 +94,9 @@ def ahead(pmc, m1, lpfc, reduced=None):
     return {(a, "profile", "command 0.8"): r2 for a, r2 in values.items()}
 
 
-def senses(r2):
-    return {("all senses", "profile", "command 0.8"): r2}
+def senses(r2, touch=None):
+    values = {"touch": r2 if touch is None else touch, "all senses": r2}
+    return {(a, "profile", "command 0.8"): v for a, v in values.items()}
 
 
 def test_a_planner_beats_every_rival_and_its_untrained_self():
@@ -104,10 +105,14 @@ def test_a_planner_beats_every_rival_and_its_untrained_self():
     found = verdicts(ahead(0.5, 0.3, 0.4), flat, both=told)
     assert found[plans] == "agrees"
     relay = verdicts(ahead(0.5, 0.3, 0.5), flat, both=told)[plans]
-    assert relay.startswith("partly: over M1, over all senses")
+    assert relay.startswith("partly: over M1, over touch, over all senses")
     assert "LPFC" not in relay
     wide = verdicts(ahead(0.5, 0.3, 0.4, 0.29), flat, both=told)[plans]
-    assert wide == "partly: over M1, over LPFC, over all senses"
+    assert wide == "partly: over M1, over LPFC, over touch, over all senses"
+    # A sense that tells more alone than all do together, spoilt by another's outliers.
+    felt = verdicts(ahead(0.5, 0.3, 0.4), flat, both=senses(-4.0, touch=0.6))[plans]
+    assert felt.startswith("partly")
+    assert "over touch" not in felt
     same = ahead(0.5, 0.3, 0.4)
     assert verdicts(same, same, both=told)[plans] == claims.SAME
     assert verdicts(ahead(0.3, 0.5, 0.4), flat, both=told)[plans] == "does not agree"
@@ -178,7 +183,7 @@ def test_the_plan_table_has_both_networks_and_their_difference():
     assert found["over M1", "trained"] == pytest.approx(0.2)
     assert found["over M1", "untrained"] == pytest.approx(0.1)
     assert found["over LPFC", "trained minus untrained"] == pytest.approx(0.1)
-    assert len(found) == 4 * 3
+    assert len(found) == 5 * 3
 
 
 def test_without_pmc_and_m1_nothing_is_said_of_them():

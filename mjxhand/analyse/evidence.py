@@ -27,13 +27,18 @@ class Evidence:
     """Reads the table of `row`s of both networks, with the columns `policy` and `area`."""
 
     def __init__(self, table: pd.DataFrame):
-        self.areas = tuple(
-            dict.fromkeys(table["area"][table["source"].str.startswith("area/")])
-        )
+        self.areas = self._names(table, "area/")
+        self.senses = self._names(table, "sense/")
+        """Each sense, and all together."""
         self._without = [c for c in table if str(c).startswith(WITHOUT)]
         keys = table[["policy", "area", "window", "target"]].itertuples(index=False)
         self._place = {tuple(key): i for i, key in enumerate(keys)}
         self._table = table
+
+    @staticmethod
+    def _names(table: pd.DataFrame, prefix: str) -> tuple[str, ...]:
+        rows = table["source"].str.startswith(prefix)
+        return tuple(dict.fromkeys(table["area"][rows]))
 
     def of(self, policy: str, area: str, window: str, target: str) -> Blocks | None:
         """R² of a target from an area or sense; None where there is none.

@@ -40,7 +40,7 @@ def lesions(tables: Tables, folder: Path) -> None:
         (
             f"{drops[0]}_change",
             100.0,
-            f"change of {drops[1]}, points\n(intact: {whole[drops[0] + '_rate']:.0%})",
+            f"change of {drops[1]}, points\n(intact: {100 * whole[drops[0] + '_rate']:.0f} %)",
         ),
         ("seconds_per_goal", 1.0, "seconds per goal reached"),
     )
@@ -55,6 +55,9 @@ def lesions(tables: Tables, folder: Path) -> None:
                     fmt="none", ecolor=style.INK, lw=0.8,
                 )  # fmt: skip
                 axis.axvline(0, color=style.INK, lw=0.9)
+                both = shown[[value, f"{value}_ci95"]].to_numpy()
+                if not both.any():
+                    axis.set_xlim(-1, 1)
             elif np.isfinite(table[value].to_numpy()).any():
                 axis.axvline(whole[value], color=style.INK, lw=0.9, ls="--")
                 axis.set_xlim(left=0)
@@ -69,4 +72,4 @@ def lesions(tables: Tables, folder: Path) -> None:
             axes[0][0].barh(place[:1], [0], color=KINDS[k][1], label=KINDS[k][0])
             for k in dict.fromkeys(kinds)
         ]
-        axes[0][0].figure.legend(handles=bars, loc="outside lower center", ncol=6)
+        axes[0][0].figure.legend(handles=bars, loc="outside lower center", ncol=4)
