@@ -99,7 +99,7 @@ def make(folder: Path, options: SpeedOptions) -> tuple[Recording, Policy]:
             "episode": (episode * n + np.arange(n)[:, None]).astype(np.int32),
             "segment": segment.astype(np.int32),
             "ended": (time + offset + 1) % EPISODE == 0,
-            "began": (time + offset) % EPISODE == 0,
+            "began": ((time + offset) % EPISODE == 0) | (time == 0),
             "success": (time + offset + 1) % GOAL == 0,
         }
         names.append(f"{index:05d}.npz")
