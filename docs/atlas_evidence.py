@@ -51,6 +51,14 @@ def pathways(tables: atlas.Atlas, published) -> None:
         found = count >= least
         hits = int((found & np.array(hit)).sum())
         print(f"  at least {least}: {found.sum()} pairs, {hits} of them published")
+        for side, name in enumerate(("left", "right")):
+            own = np.array([p.counts[side] for p in pairs]) >= least
+            lost = ", ".join(
+                f"{p.a}–{p.b} ({p.counts[side]:,.0f})"
+                for p, is_lost in zip(pairs, found & ~own, strict=True)
+                if is_lost
+            )
+            print(f"    {name} hemisphere alone: {own.sum()}, without {lost or 'none'}")
 
 
 def units(tables: atlas.Atlas, published) -> None:

@@ -82,6 +82,20 @@ class Evaluator:
         """
         return self.play(policy, seed=seed, goal_angle_max=goal_angle_max)[0]
 
+    def each(
+        self, policy: Policy, *, seed: int = 0
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The summary, and what came of each episode (`tally.per_episode`).
+
+        With the same seed, the episodes of two policies pair by their place.
+        """
+        far, tally = self.env.config.env.goal_angle_max, None
+        for tally, _ in self._blocks(policy, seed, far):
+            if bool(jnp.all(tally.over)):
+                break
+        tally = jax.device_get(tally)
+        return self._summary(policy, tally, seed, far), tallies.per_episode(tally)
+
     def record(self, policy: Policy, *, seed: int = 0, steps: int) -> dict[str, Any]:
         """What a film of the first environment needs, for `steps` control steps.
 

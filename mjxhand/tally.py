@@ -112,6 +112,16 @@ def summary(tally: Tally, control_seconds: float) -> dict[str, Any]:
     }
 
 
+def per_episode(tally: Tally) -> dict[str, np.ndarray]:
+    """Of every episode, in the order of its environment: what pairs two policies' episodes.
+
+    Returns:
+        `goals`, `dropped` and `timed_out` (0 or 1), float64 `[N]`.
+    """
+    names = ("goals", "dropped", "timed_out")
+    return {name: np.asarray(getattr(tally, name), np.float64) for name in names}
+
+
 def by_distance(result: dict[str, Any]) -> str:
     """One line for a person: which share of goals was reached, by their angle at first."""
     said = [

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from mjxhand.analyse import decoding, gather, moments, planning, ridge, targets
-from mjxhand.config import ConfigError
+from mjxhand.analyse import (
+    decoding,
+    evidence,
+    gather,
+    moments,
+    planning,
+    ridge,
+    starts,
+    targets,
+)
+from mjxhand.config import ConfigError, EnvConfig
 
 RNG = np.random.default_rng
 
@@ -86,6 +95,48 @@ def test_slow_signals_that_share_nothing_do_not_decode():
     assert leaky > 0.5
 
 
+def reused(pool=60, episodes=240, length=20):
+    """Activity with the mark of each episode's start state, and a target that has it too.
+
+    Start states are drawn from a pool, as the environment does; nothing else is shared.
+    """
+    rng = RNG(3)
+    drawn = rng.integers(pool, size=episodes)
+    posture = np.repeat(rng.normal(size=(pool, 4))[drawn], length, axis=0)
+    posture += np.tile(np.arange(length), episodes)[:, None]  # the hand moves on
+    began = np.tile(np.arange(length) == 0, episodes)
+    mark = np.repeat(rng.normal(size=(pool, 80))[drawn], length, axis=0)
+    x = mark + 0.1 * rng.normal(size=mark.shape)
+    y = np.repeat(rng.normal(size=(pool, 1))[drawn], length, axis=0)
+    episode = np.repeat(np.arange(episodes), length)
+    return x, y, episode, starts.of(posture, episode, began), np.repeat(drawn, length)
+
+
+def test_a_start_state_that_returns_cannot_be_learned_by_heart():
+    x, y, episode, start, drawn = reused()
+    _, expected = np.unique(drawn, return_inverse=True)
+    assert len(np.unique(start)) == expected.max() + 1
+    assert len(np.unique(start * 1000 + expected)) == expected.max() + 1
+    by_episode, _ = decoding.decode(x, y, episode)
+    by_start, _ = decoding.decode(x, y, start)
+    assert by_episode.value > 0.5
+    assert by_start.low < 0
+    assert by_start.value < 0.05
+
+
+def test_where_all_start_alike_each_episode_stands_alone():
+    episode = np.repeat([4, 9, 7], 2)
+    began = np.array([1, 0, 1, 0, 1, 0], bool)
+    same = np.tile([[0.0], [1.0]], (3, 1))
+    assert starts.of(same, episode, began).tolist() == [0, 0, 2, 2, 1, 1]
+    two = same + (episode == 9)[:, None]
+    found = starts.of(two, episode, began)
+    assert found[0] == found[4] != found[2]
+    began[2] = False
+    with pytest.raises(ConfigError, match="1 of 3 episodes lack their first step"):
+        starts.of(same, episode, began)
+
+
 def test_chance_is_near_zero_and_below_what_is_planted():
     x, y, episode = planted(0.5)
     group = moments.group_of(episode)
@@ -127,20 +178,27 @@ def test_an_area_that_plans_is_told_from_one_that_executes():
         return series[:, steps[lead] : 100 + steps[lead]].reshape(-1, 2)
 
     noise = 0.3 * rng.normal(size=(10_000, 2))
-    plans = np.c_[lead_of(0.8) + noise, lead_of(0.0) + 2 * noise[::-1]]
+    # The wide components of the planner tell of now, the narrow ones of what comes.
+    plans = np.c_[lead_of(0.8) + noise, 3 * (lead_of(0.0) + 2 * noise[::-1])]
     executes = lead_of(0.0) + noise
-    found = gathered(
-        {"area/PMC": plans, "area/M1": executes, "action": executes}, lead_of
-    )
-    result = planning.compare(found, "area/PMC", "area/M1")
-    assert result.a_leads
-    assert result.now.high < 0
-    assert result.ahead.value == pytest.approx(1 / 1.09 - 0.8**20 / 1.09, abs=0.03)
-    assert not planning.compare(found, "area/M1", "area/PMC").a_leads
-    assert not planning.compare(found, "area/M1", "area/M1").a_leads
-    profile = planning.profile(found).set_index(["source", "seconds"]).r2
+    values = {"area/PMC": plans, "area/M1": executes, "action": executes}
+    found = gathered(values | {gather.ALL_SENSES: executes}, lead_of)
+    profile, blocks = planning.profile(found)
+    profile = profile.set_index(["source", "seconds"]).r2
     assert profile["area/M1"].idxmax() == 0.0
     assert profile["area/PMC"].idxmax() == 0.8
+    names = [source.rpartition("/")[2] for source in blocks["source"]]
+    table = evidence.Evidence(blocks.assign(area=names, policy="trained"))
+    ahead = table.gap("trained", "PMC", "M1", "profile", "command 0.8").estimate()
+    assert ahead.low > 0
+    assert ahead.value == pytest.approx(1 / 1.09 - 0.8**20 / 1.09, abs=0.03)
+    now = table.gap("trained", "PMC", "M1", "profile", "command 0").estimate()
+    assert now.high < 0
+    # Two components of the planner, as many as M1 has units, tell of the present alone.
+    few = planning.reduced(found, "area/PMC", "area/M1")
+    assert few.value < 0.05
+    assert table.of("trained", "PMC", "profile", "command 0.8").value > 0.85
+    assert table.gap("trained", "PMC", "SMA", "profile", "command 0.8") is None
 
 
 def test_permuted_keeps_episodes_whole():
@@ -161,6 +219,20 @@ def test_nonlinear_control_finds_what_ridge_cannot():
     curved, _ = decoding.decode(x, y, episode, nonlinear=True)
     assert linear.value < 0.05
     assert curved.value > 0.7
+
+
+def test_the_nonlinear_control_sees_all_that_the_linear_one_does():
+    """A target on a unit of little variance among many loud ones."""
+    rng = RNG(10)
+    loud = 100 * smooth(rng, 60, 100, 60)
+    quiet = smooth(rng, 60, 100, 1)
+    x = np.concatenate([loud, quiet], axis=1)
+    y = quiet + 0.3 * rng.normal(size=quiet.shape)
+    episode = np.repeat(np.arange(60), 100)
+    linear, _ = decoding.decode(x, y, episode)
+    curved, _ = decoding.decode(x, y, episode, nonlinear=True)
+    assert linear.value > 0.85
+    assert curved.value > linear.value - 0.03
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():
@@ -186,7 +258,7 @@ def test_blocks_give_the_sums_of_the_whole():
 
 def test_too_few_episodes_are_refused():
     x, y, _ = planted(0.5, episodes=5)
-    with pytest.raises(ConfigError, match="only 5 episodes for 10 groups"):
+    with pytest.raises(ConfigError, match="only 5 start states for 10 groups"):
         decoding.decode(x, y, np.repeat(np.arange(5), 100))
     with pytest.raises(ConfigError, match="samples"):
         decoding.decode(x, y[:-1], np.repeat(np.arange(5), 100))
@@ -203,6 +275,7 @@ def recorded(envs=2, steps=12, segment=None, seed=0):
     quat /= np.linalg.norm(quat, axis=-1, keepdims=True)
     return {
         "segment": segment,
+        "episode": np.zeros(segment.shape, int),
         "success": success,
         "ended": np.zeros(segment.shape, bool),
         "reward": rng.normal(size=segment.shape),
@@ -223,11 +296,34 @@ def test_no_window_crosses_a_goal():
     )
     # At the end of a recording there is nothing ahead.
     assert targets.future(arrays, 2, 10).valid[0, 8:].tolist() == [False, False]
+
+
+def test_the_reward_of_a_goal_that_was_reached_counts():
+    arrays = recorded(1, 10, segment=[[0, 0, 0, 0, 1, 1, 1, 2, 2, 2]])
+    arrays["episode"] = np.array([[0, 0, 0, 0, 0, 0, 0, 1, 1, 1]])
     past = targets.past(arrays)
-    assert past.valid[0].tolist() == [0, 1, 1, 1, 0, 1, 1, 0, 1, 1]
+    # The goal reached at step 3 is felt at step 4; step 7 begins another episode.
+    assert past.valid[0].tolist() == [0, 1, 1, 1, 1, 1, 1, 0, 1, 1]
     np.testing.assert_array_equal(
         past.values["reward"][0, 1:, 0], arrays["reward"][0, :-1]
     )
+
+
+def test_only_what_the_network_is_shown_is_decoded():
+    rng = RNG(9)
+    sizes = dict.fromkeys(targets.NEEDED, 3) | {"goal": 4, "cube_quat": 4}
+    arrays = {n: rng.normal(size=(2, 5, size)) for n, size in sizes.items()}
+    arrays |= {n: rng.normal(size=(2, 5)) for n in ("reward", "value", "distance")}
+    arrays |= {"command": arrays["action"], "remaining": arrays["fingertips"]}
+    plain = targets.present(arrays, EnvConfig())
+    assert plain["goal"].shape == plain["cube orientation"].shape == (2, 5, 6)
+    assert not {"goal as shown", "pose as seen"} & set(plain)
+    env = EnvConfig(goal_encoding="relative", pose_encoding="folded")
+    shown = targets.present(arrays, env)
+    assert not {"goal", "cube orientation"} & set(shown)
+    np.testing.assert_array_equal(shown["goal as shown"], arrays["sense/goal"])
+    np.testing.assert_array_equal(shown["pose as seen"], arrays["sense/vision"])
+    np.testing.assert_array_equal(shown["value"][..., 0], arrays["value"])
 
 
 def test_windows_that_cross_goals_would_be_noticed():

@@ -226,7 +226,9 @@ def chosen_goals(seed=7, envs=30, goals=8, steps=25):
     segment = np.repeat(np.arange(envs * goals).reshape(envs, goals), steps, axis=1)
     ramp = np.minimum(time, 10)[None, :, None] / 10
     x = 5.0 + ramp * goal @ np.linalg.qr(rng.normal(size=(12, 12)))[0][:4]
-    return Played(**{"area/PMC": x, "goal": goal, "segment": segment})
+    began = np.zeros(segment.shape, bool)
+    began[:, 0] = True
+    return Played(**{"area/PMC": x, "goal": goal, "segment": segment, "began": began})
 
 
 def test_goals_that_are_few_are_classes_of_their_own():
@@ -261,3 +263,32 @@ def test_paths_follow_each_goal_from_its_start():
     assert share == pytest.approx(between / (between + shared), abs=1e-6)
     with pytest.raises(ConfigError, match="too few goals"):
         tuning.paths(played, "area/PMC", tuning.goals_of(played), steps=40)
+
+
+def test_paths_that_differ_by_noise_alone_do_not_part():
+    """Means of few goals differ always: the share must not count that."""
+    rng = np.random.default_rng(11)
+    shares = []
+    for seed in range(10):
+        played = chosen_goals(seed=seed)
+        goals = tuning.goals_of(played)
+        noise = rng.normal(size=played.arrays["area/PMC"].shape)
+        time = np.arange(noise.shape[1]) % 25
+        played.arrays["area/PMC"] = (
+            noise + 0.3 * np.minimum(time, 10)[None, :, None] / 10
+        )
+        path, share = tuning.paths(played, "area/PMC", goals, steps=20)
+        shares.append(share)
+        # Episodes' first goals are left out.
+        assert path["goals"].sum() == 20 * 30 * 7
+    assert abs(np.mean(shares)) < 0.1
+
+
+def test_a_time_scale_beyond_the_lags_is_not_told():
+    seconds = np.array(timescales.LAGS) * DT
+    for tau, told in ((1.0, True), (3.0, True), (8.0, False)):
+        found, _ = timescales.time_scale(np.exp(-seconds / tau), seconds)
+        assert (found == pytest.approx(tau, rel=1e-3)) if told else np.isnan(found)
+    # No pair of steps is as far apart as the later lags: 3 s are out of reach.
+    r = np.where(seconds < 2.0, np.exp(-seconds / 3.0), np.nan)
+    assert np.isnan(timescales.time_scale(r, seconds)[0])

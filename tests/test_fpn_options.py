@@ -352,6 +352,24 @@ def test_a_lesion_in_each_environment_and_of_part_of_an_area():
     )
 
 
+def test_an_area_held_at_a_level_gives_it_at_every_step():
+    module, params, run = made()
+    obs, reset = senses(9)
+    carry = module.initial_carry(BATCH)
+    whole = run(params, carry, obs, reset)[1]
+    mean = whole.areas["B"].mean((0, 1))
+    held = lesions.apply(params, module.wiring, ["B"], levels={"B": mean})
+    out = run(held, carry, obs, reset)[1]
+    np.testing.assert_allclose(
+        out.areas["B"], np.broadcast_to(mean, out.areas["B"].shape), atol=1e-6
+    )
+    silent = run(lesions.apply(params, module.wiring, ["B"]), carry, obs, reset)[1]
+    for other in (whole, silent):
+        assert np.abs(out.logits - other.logits).max() > 1e-5
+    with pytest.raises(ConfigError, match=r"no 'X' among the levels"):
+        lesions.apply(params, module.wiring, levels={"X": 0.0})
+
+
 def test_no_gradient_reaches_a_lesion():
     module, params, _ = made()
     obs, reset = senses(10)

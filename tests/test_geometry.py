@@ -75,7 +75,7 @@ def test_rsa_of_like_and_unlike():
     assert abs(rho.loc["x", "other"]) < 0.05
 
 
-def test_rsa_leaves_out_pairs_of_one_episode():
+def test_rsa_leaves_out_pairs_of_one_start():
     """Two sources that share nothing but the slowness of episodes would look alike."""
     rng = np.random.default_rng(4)
     few = EPISODE % 4
@@ -85,7 +85,7 @@ def test_rsa_leaves_out_pairs_of_one_episode():
     i, j = np.triu_indices(300, 1)
     near = {n: geometry.dissimilarity(v[::13][:300])[i, j] for n, v in slow.items()}
     assert np.corrcoef(near["a"], near["b"])[0, 1] > 0.5
-    # All steps of one of the four levels count as one episode.
+    # All steps of one of the four levels count as one start.
     honest = geometry.matrix(geometry.rsa(slow, few, samples=300), "rho").loc["a", "b"]
     assert honest < np.corrcoef(near["a"], near["b"])[0, 1]
 
@@ -120,7 +120,7 @@ def test_products_show_nonlinear_mixing():
     none = {**values, "area/X": values["area/X"][:, :3]}
 
     def gain(sources):
-        k = Kept(sources, {}, {}, kept.episode, kept.group, {})
+        k = Kept(sources, {}, {}, kept.start, kept.group, {})
         return selectivity.nonlinear_gain(k, "area/X", SENSES, 10)
 
     assert gain(only) > 0.7

@@ -254,26 +254,79 @@ def by_hand():
 
 def test_a_planted_effect_is_found():
     policy = by_hand()
-    parts = lesion.possible(policy.agent)
-    table = lesion.measure(policy, Cued(), parts, episodes=200).set_index("lesion")
+    parts = [p for p in lesion.possible(policy.agent) if p.kind != "random"]
+    # What is held tells nothing of the cue. M1 at 0 leaves the three choices alike; PMC
+    # at 0.5 always makes the same one of the two that are ever right.
+    means = {"PMC": np.full(1, 0.5), "M1": np.zeros(2), "LPFC": np.ones(2)}
+    table = lesion.measure(policy, Cued(), parts, episodes=200, means=means)
+    table = table.set_index("lesion")
     needed = {"PMC", "M1", "vision", "memory of PMC"}
-    needed |= {"vision → PMC", "PMC → M1", "M1 → actions"}
-    idle = {"LPFC", "touch", "touch → LPFC", "LPFC → M1"}
+    needed |= {"vision → PMC", "PMC → M1", "M1 → actions", "PMC held", "M1 held"}
+    idle = {"LPFC", "touch", "touch → LPFC", "LPFC → M1", "LPFC held"}
     assert needed | idle | {"intact"} == set(table.index)
     for name in ("intact", *idle):
         assert table.goals[name] == GOALS, name
         assert table.time_out_rate[name] == 0
+        assert table.change[name] == table.change_ci95[name] == 0
+        assert 0 < table.time_out_change_ci95[name] < 0.02
         assert table.seconds_per_goal[name] == pytest.approx(0.1 * (DELAY + 1))
-    # One of three choices by chance: Σ (1/3)^k for k = 1 … 5.
-    chance = sum(3.0**-k for k in range(1, GOALS + 1))
     for name in needed:
+        # One of three choices by chance: Σ (1/3)^k for k = 1 … 5.
+        choices = 2.0 if name == "PMC held" else 3.0
+        chance = sum(choices**-k for k in range(1, GOALS + 1))
         low = table.goals[name] - 1.5 * table.ci95[name]
         assert low < chance < low + 3 * table.ci95[name], name
         assert table.change[name] == pytest.approx(table.goals[name] - GOALS)
-        assert table.time_out_rate[name] > 0.95
+        assert table.time_out_rate[name] > 0.9
+        assert table.time_out_change[name] == table.time_out_rate[name]
 
 
-def test_intervals_of_shares():
-    # 5 of 20: centre 7/24, half width 1.96 √(7/24 · 17/24 / 24).
-    assert lesion._share_ci95(0.25, 20) == pytest.approx(0.18185, abs=1e-5)
-    assert lesion._share_ci95(0.0, 64) > 0.03
+def test_changes_are_paired():
+    """Hard and easy starts differ more than the lesion does; a pair of episodes has neither."""
+    rng = np.random.default_rng(0)
+    start = rng.poisson(8.0, size=400).astype(float)
+    before = {"goals": start, "dropped": 0 * start, "timed_out": 0 * start}
+    before["dropped"][:200] = 1
+    after = {k: v.copy() for k, v in before.items()}
+    after["goals"] -= rng.random(400) < 0.3
+    after["dropped"][200:210] = 1
+    result = {"goals": {"mean": after["goals"].mean()}, "seconds_per_goal": 1.0}
+    result |= {"episode_seconds": 1.0, "episodes": 400}
+    row = lesion._row(result, after, before)
+    assert row["change"] == pytest.approx(-0.3, abs=0.06)
+    # 1.966 √(0.3 · 0.7 / 399); that of the mean alone is 1.966 √(8 / 399).
+    assert row["change_ci95"] == pytest.approx(0.045, abs=0.005)
+    assert row["ci95"] == pytest.approx(0.28, abs=0.03)
+    assert row["drop_change"] == pytest.approx(0.025)
+    # 10.5 won and 0.5 lost of 402: 1.96 √(11 - 10² / 402) / 402.
+    assert row["drop_change_ci95"] == pytest.approx(0.01599, abs=1e-5)
+
+
+def test_as_many_random_units_as_an_area_has_are_silent(smoke):
+    policy = policy_of(smoke)
+    wiring = policy.agent.network.wiring
+    whole = outputs(policy, observations(0), 1)[0].areas
+    drawn = {}
+    for name in ("PMC", "M1"):
+        cut = lesion.lesioned(policy, Lesion("random", name))
+        gains = cut.params["lesion"]["areas"]
+        drawn[name] = np.concatenate([gains[a.name] for a in wiring.areas])
+        assert (drawn[name] == 0).sum() == wiring.area(name).units
+        assert set(np.unique(drawn[name])) == {0, 1}
+        again = lesion.lesioned(policy, Lesion("random", name)).params["lesion"]
+        np.testing.assert_array_equal(again["areas"]["IPL"], gains["IPL"])
+        # Units of the first area that are left do what they did.
+        first = outputs(cut, observations(0), 1)[0].areas["SPL"]
+        assert (np.asarray(first)[:, np.asarray(gains["SPL"]) == 0] == 0).all()
+        assert whole["SPL"].shape == first.shape
+    # Not one area: units of several.
+    hit = {a.name for a in wiring.areas if (gains[a.name] == 0).any()}
+    assert len(hit) > 1
+
+
+def test_an_area_is_held_only_at_a_mean_that_is_given(smoke):
+    policy = policy_of(smoke)
+    with pytest.raises(ConfigError, match="PMC held: no mean activity"):
+        lesion.lesioned(policy, Lesion("held", "PMC"))
+    with pytest.raises(ConfigError, match="no held 'touch held'"):
+        lesion.lesioned(policy, Lesion("held", "touch"))

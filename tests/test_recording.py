@@ -22,8 +22,10 @@ from mjxhand.analyse import (
     record,
     recording,
     run,
+    starts,
 )
 from mjxhand.analyse.lesion import Lesion
+from mjxhand.analyse.recorder import expected_action
 from mjxhand.analyse.recording import AREA, CONTROL, SENSE, Recording
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
@@ -45,7 +47,7 @@ def world() -> tuple[Env, Policy]:
     env = Env(config)
     agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
     policy = Policy(
-        config, agent, agent.init(jax.random.PRNGKey(0)), agent.init_stats(), 3
+        config, agent, agent.init(jax.random.PRNGKey(1)), agent.init_stats(), 3
     )
     return env, policy
 
@@ -98,6 +100,22 @@ def test_ids_change_where_episodes_and_goals_do(recorded):
     )
 
 
+def test_all_episodes_of_a_start_state_are_in_one_group(recorded, world):
+    parts = list(recorded.shards(["episode", "began", "joint_angle"]))
+    whole = {n: np.stack([p[n] for p in parts]) for n in parts[0]}
+    start = starts.of_recording(recorded)
+    episodes, found = len(np.unique(whole["episode"])), len(np.unique(start))
+    # More episodes than states in the pool: some must have begun alike.
+    assert found <= world[0].config.env.pool_size < episodes
+    posture = whole["joint_angle"][whole["began"]]
+    own = start[whole["began"]]
+    for one in np.unique(own):
+        assert len(np.unique(posture[own == one], axis=0)) == 1
+    kept = gather.gather(recorded, groups=3).kept
+    for one in np.unique(kept.start):
+        assert len(np.unique(kept.group[kept.start == one])) == 1
+
+
 def test_areas_are_those_of_the_network(recorded, world):
     """Replaying the recorded senses gives the recorded activity, of both networks."""
     _, policy = world
@@ -108,6 +126,9 @@ def test_areas_are_those_of_the_network(recorded, world):
         agent = network.agent
         normal = agent.normalize(obs, network.stats)
         _, out = agent.apply(network.params, agent.initial_carry(ENVS), normal, began)
+        command = expected_action(agent.distribution, out.logits)
+        recorded_command = arrays[recording.COMMAND[prefix]].swapaxes(0, 1)
+        np.testing.assert_allclose(recorded_command, command, atol=2e-6)
         for name in ("IPS", "PMC", "M1"):
             np.testing.assert_allclose(
                 arrays[prefix + name].swapaxes(0, 1), out.areas[name], atol=1e-4
@@ -173,8 +194,8 @@ def test_gathering_streams_what_memory_would_hold(recorded):
     found = gather.gather(recorded, groups=3, max_kept=10**6, max_joint=10**6)
     assert found.windows["present"].sums.samples == recorded.samples
     kept = found.kept
-    assert len(kept.episode) == recorded.samples
-    assert (np.diff(kept.episode) >= 0).all()
+    assert len(kept.start) == recorded.samples
+    assert (np.diff(kept.start) >= 0).all()
     pmc = np.concatenate(
         [s["area/PMC"].reshape(-1, 13) for s in recorded.shards(["area/PMC"])]
     )
@@ -183,6 +204,15 @@ def test_gathering_streams_what_memory_would_hold(recorded):
         np.cov(pmc.T, bias=True),
         atol=1e-6,
     )
+    # The senses side by side are a source of their own.
+    both = found.windows["present"].sums.moments(gather.ALL_SENSES)
+    assert both.x_sum.shape[1] == sum(recorded.sizes[n] for n in found.senses)
+    # Each network is asked of its own commands.
+    other = gather.gather(recorded, CONTROL, groups=3, max_kept=10**6).kept
+    at = found.windows["present"].slices["command"]
+    assert np.abs(other.y["present"] - kept.y["present"])[:, at].max() > 1e-5
+    other.y["present"][:, at] = kept.y["present"][:, at]
+    np.testing.assert_array_equal(other.y["present"], kept.y["present"])
     # Half a second per goal: no window of 0.8 s is whole.
     assert found.windows["0.8 s"].sums.samples == 0
     assert 0 < found.windows["0.4 s"].sums.samples < recorded.samples
@@ -211,18 +241,26 @@ def test_a_fresh_memory_forgets(recorded, world):
     assert len(tables["spectrum"]) == 4 * 2 * 13
 
 
-def test_lesions_are_measured_beside_the_intact_network(world):
+def test_lesions_are_measured_beside_the_intact_network(recorded, world):
     env, policy = world
-    parts = [Lesion("area", "M1"), Lesion("recurrence", "PMC")]
-    table = lesion.measure(policy, env, parts, episodes=4, untrained=policy)
+    parts = [Lesion("area", "M1"), Lesion("recurrence", "PMC"), Lesion("held", "M1")]
+    means = {"M1": recorded.mean(AREA + "M1")}
+    every = np.concatenate(
+        [s[AREA + "M1"] for s in recorded.shards([AREA + "M1"])], axis=1
+    )
+    np.testing.assert_allclose(means["M1"], every.mean((0, 1)), rtol=1e-5)
+    table = lesion.measure(
+        policy, env, parts, episodes=4, untrained=policy, means=means
+    )
     assert table["lesion"].tolist() == [
         "intact",
         "M1",
         "memory of PMC",
+        "M1 held",
         "untrained",
     ]
     # The same policy on the same episodes: no change at all.
-    assert table["change"].iloc[-1] == 0
+    assert table["change"].iloc[-1] == table["change_ci95"].iloc[-1] == 0
     assert table["episode_seconds"].iloc[-1] == table["episode_seconds"].iloc[0]
 
 
@@ -276,6 +314,10 @@ def test_the_command_goes_on_after_it_was_killed_and_writes_a_whole_report(tmp_p
     assert {"PMC", "M1", "touch", "present action"} <= set(decoded["area"])
     claims = pd.read_csv(out / "tables" / "claims.csv")
     assert claims["verdict"].notna().all()
+    blocks = pd.read_csv(out / "tables" / "jackknife.csv")
+    told = blocks[blocks["target"] == "command"]
+    assert {"trained", "untrained"} == set(told["policy"])
+    assert {"without 0", "without 1", "without 2"} <= set(blocks)
     lesions = pd.read_csv(out / "tables" / "lesions.csv")
     assert {"intact", "memory of PMC", "untrained"} <= set(lesions["lesion"])
     assert json.loads((out / "summary.json").read_text())["samples"] == 3 * 256 * 32

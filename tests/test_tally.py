@@ -21,7 +21,7 @@ STEPS = [
 
 
 @pytest.fixture(scope="module")
-def counted():
+def tallied():
     tally = tallies.begin(2)
     for step in STEPS:
         none = (0, 0)
@@ -39,7 +39,17 @@ def counted():
         after = SimpleNamespace(metrics=metrics, reward=jnp.array([1.0, 10.0]))
         ended = (metrics["dropped"] + metrics["timed_out"]) > 0
         tally = tallies.count(tally, before, after, ended)
-    return tallies.summary(tally, control_seconds=0.08)
+    return tallies.summary(tally, control_seconds=0.08), tallies.per_episode(tally)
+
+
+@pytest.fixture(scope="module")
+def counted(tallied):
+    return tallied[0]
+
+
+def test_episodes_are_told_one_by_one(tallied):
+    each = {name: values.tolist() for name, values in tallied[1].items()}
+    assert each == {"goals": [1, 0], "dropped": [1, 0], "timed_out": [0, 1]}
 
 
 def test_every_first_episode_counts_and_no_other(counted):

@@ -4,7 +4,7 @@
 notebook can call alone:
 
     recording   record.record, recording.Recording
-    decoding    decoding.decode, decoding.chance, planning.compare
+    decoding    decoding.decode, decoding.chance, planning.profile, evidence.Evidence
     geometry    geometry.participation_ratio, geometry.linear_cka, geometry.rsa
     selectivity selectivity.encode, tuning.tuning
     dynamics    timescales.Autocorrelation, dynamics.fixed_points, tuning.paths

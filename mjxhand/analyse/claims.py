@@ -1,8 +1,9 @@
 """The showcase's claims about its network (Human Brain Project, deliverable D3.14), each beside
 what is measured here and what an untrained network of the same wiring gives.
 
-A claim agrees where a 95 % interval says so for the trained network and not for the untrained
-one as well; that is a statement about learning. Nothing is corrected for the number of claims.
+Learning has brought something about where the trained network exceeds the untrained one:
+what is tested is that difference, paired over the groups of start states that both saw. Nothing
+is corrected for the number of claims, and all of it is of one trained and one untrained network.
 """
 
 from dataclasses import dataclass
@@ -10,16 +11,26 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy import stats
 
+from mjxhand.analyse import planning
+from mjxhand.analyse.evidence import Evidence, Part
+from mjxhand.analyse.gather import PAST, PRESENT, PROFILE
+from mjxhand.analyse.ridge import Blocks, Estimate
 from mjxhand.analyse.showcase import pick
 
 PLANNER, EXECUTOR = "PMC", "M1"
+REDUCED = f"{PLANNER} cut to the size of {EXECUTOR}"
+"""Area of the rows of `evidence` that `planning.reduced` gives."""
+RIVALS = (EXECUTOR, "LPFC")
+"""Areas that have to foretell worse, if the planner plans; so do the senses."""
 LEAST = 0.01
 """R² below which nothing is said to be encoded, whatever chance is."""
 NEAR, FAR = "0.08 s", "4 s"
 """Leads of the showcase's comparison."""
+WHO = ("trained", "untrained")
 YES, PARTLY, NO, UNKNOWN = "agrees", "partly", "does not agree", "cannot be said"
 REWARD = f"{EXECUTOR} and {PLANNER} encode reward"
-WIRING = "the untrained network does so too"
+SAME = f"{NO}: it is not shown to exceed the untrained network"
+ALONE = f"{UNKNOWN}: no untrained network was recorded"
 
 
 @dataclass(frozen=True)
@@ -31,219 +42,204 @@ class Claim:
     measure: str
     ours: str
     control: str
+    difference: str
     verdict: str
 
 
 def table(
-    decoding: pd.DataFrame,
-    planning: pd.DataFrame,
-    turns: pd.DataFrame,
-    selectivity: pd.DataFrame,
+    evidence: Evidence, decoding: pd.DataFrame, selectivity: pd.DataFrame
 ) -> pd.DataFrame:
     """Claim, measure, agreement or not.
 
     Args:
-        decoding: `decoding.table` of both networks, with the columns `policy` and `area`.
-        planning: one row per policy, `now, now_low, now_high`, `ahead …`, `change …`,
-            `matched …`: PMC minus M1, R² of commands.
-        turns: `policy, window, difference, low, high`: PMC minus M1, R² of how far the cube
-            will have turned.
+        evidence: of both networks.
+        decoding: `decoding.table` of both, with the columns `policy` and `area`.
         selectivity: `selectivity.summary` of both, with `policy, area, depth`.
     """
-    if not {PLANNER, EXECUTOR} <= set(decoding["area"]):
+    if not {PLANNER, EXECUTOR} <= set(evidence.areas):
         missing = f"{UNKNOWN}: this network has no {PLANNER} and {EXECUTOR}"
-        texts = (REWARD, f"{PLANNER} plans", f"{EXECUTOR} executes")
-        claims = [Claim(text, "", "", "", "", missing) for text in texts]
+        texts = (REWARD, f"{PLANNER} plans")
+        claims = [Claim(text, *[""] * 5, missing) for text in texts]
     else:
         claims = [
-            _reward(decoding, "past", "reward", "R² of the last step's reward"),
-            _reward(decoding, "present", "reward to come", "R² of the reward to come"),
-            _turn(decoding, turns),
-            _plans(planning),
-            _executes(planning),
+            _reward(evidence, decoding, PAST, "reward", "R² of the last step's reward"),
+            _reward(
+                evidence,
+                decoding,
+                PRESENT,
+                "reward to come",
+                "R² of the reward to come",
+            ),
+            _turn(evidence),
+            _plans(evidence),
         ]
     return pd.DataFrame([vars(c) for c in (*claims, _integration(selectivity))])
 
 
-def _number(row) -> str:
-    if row is None:
+def verdict(parts: list[Part]) -> str:
+    """Agrees where all parts are learned; partly, and which, where some are."""
+    if any(part.trained is None for part in parts):
+        return UNKNOWN
+    if not any(part.found for part in parts):
+        return NO
+    if any(part.untrained is None for part in parts):
+        return ALONE
+    learned = [part.name for part in parts if part.learned]
+    if not learned:
+        return SAME
+    return YES if len(learned) == len(parts) else f"{PARTLY}: {', '.join(learned)}"
+
+
+def _claim(name, showcase, measure, parts: list[Part], said: str | None = None):
+    columns = [
+        "; ".join(f"{part.name} {_number(estimate)}" for part, estimate in each)
+        for each in (
+            [(p, p.trained and p.trained.estimate()) for p in parts],
+            [(p, p.untrained and p.untrained.estimate()) for p in parts],
+            [(p, p.difference) for p in parts],
+        )
+    ]
+    return Claim(name, showcase, measure, *columns, said or verdict(parts))
+
+
+def _number(estimate: Estimate | None) -> str:
+    if estimate is None:
         return "–"
-    return f"{row['r2']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
 
 
-def _reward(decoding: pd.DataFrame, window: str, target: str, measure: str) -> Claim:
-    rows = decoding[(decoding["window"] == window) & (decoding["target"] == target)]
-    areas = rows[(rows["policy"] == "trained") & rows["source"].str.startswith("area/")]
-    others = areas[~areas["area"].isin((PLANNER, EXECUTOR))]
-    best = others.loc[others["r2"].idxmax()] if len(others) else None
-    trained, control, above, first = [], [], [], []
+def _reward(evidence: Evidence, decoding, window: str, target: str, measure: str):
+    parts = []
     for area in (PLANNER, EXECUTOR):
+        own, fresh = (evidence.of(who, area, window, target) for who in WHO)
         row = pick(decoding, "trained", area, target, window)
-        fresh = pick(decoding, "untrained", area, target, window)
-        trained.append(f"{area} {_number(row)}")
-        control.append(f"{area} {_number(fresh)}")
-        if row is not None:
-            levels = [
-                LEAST,
-                row["chance_high"],
-                fresh["high"] if fresh is not None else 0,
-            ]
-            above.append(row["low"] > max(x for x in levels if x == x))
-            first.append(best is None or row["low"] > best["high"])
-    if best is not None:
-        trained.append(f"best other: {best['area']} {_number(best)}")
-    verdict = NO
-    if len(above) < 2:
-        verdict = UNKNOWN
-    elif all(above):
-        verdict = YES if all(first) else f"{PARTLY}: other areas encode it as well"
-    elif any(above):
-        verdict = f"{PARTLY}: {PLANNER if above[0] else EXECUTOR} only"
-    return Claim(
+        chance = LEAST if row is None else max(LEAST, row["chance_high"])
+        # A NaN, where there were no permutations, would hide LEAST.
+        parts.append(Part(area, own, fresh, chance if chance == chance else LEAST))
+    said = verdict(parts)
+    others = [a for a in evidence.areas if a not in (PLANNER, EXECUTOR, REDUCED)]
+    if said == YES and not all(
+        _exceeds(evidence.gap("trained", area, other, window, target))
+        for area in (PLANNER, EXECUTOR)
+        for other in others
+    ):
+        said = f"{PARTLY}: both, but not shown to exceed all other areas"
+    return _claim(
         REWARD,
         "PMC 0.67, M1 0.25, all others at most 0.08",
         f"{measure}, above chance, the untrained network and all other areas",
-        "; ".join(trained),
-        "; ".join(control),
-        verdict,
+        parts,
+        said,
     )
 
 
-def _turn(decoding: pd.DataFrame, turns: pd.DataFrame) -> Claim:
+def _gap(evidence: Evidence, name: str, a: str, b: str, window: str, target: str):
+    trained, untrained = (evidence.gap(who, a, b, window, target) for who in WHO)
+    return Part(name, trained, untrained)
+
+
+def _exceeds(gap: Blocks | None) -> bool:
+    return gap is None or gap.estimate().low > 0
+
+
+def _turn(evidence: Evidence) -> Claim:
     """The showcase's own measure: how far the cube will have turned."""
-
-    def difference(policy: str, window: str):
-        rows = turns[(turns["policy"] == policy) & (turns["window"] == window)]
-        return rows.iloc[0] if len(rows) else None
-
-    def shown(policy: str) -> str:
-        parts = []
-        for window in (NEAR, FAR):
-            pair = [
-                f"{a} {_number(pick(decoding, policy, a, 'future turn', window))}"
-                for a in (PLANNER, EXECUTOR)
-            ]
-            row = difference(policy, window)
-            gap = "–" if row is None else _pair(row, "difference", "low", "high")
-            parts.append(f"{window}: {', '.join(pair)}, difference {gap}")
-        return "; ".join(parts)
-
-    def holds(policy: str) -> tuple[bool, bool] | None:
-        near, far = difference(policy, NEAR), difference(policy, FAR)
-        if near is None or far is None:
-            return None
-        return bool(near["high"] < 0), bool(far["low"] > 0)
-
-    names = (f"{EXECUTOR} first at 80 ms only", f"{PLANNER} first at 4 s only")
-    return Claim(
+    order = ((EXECUTOR, PLANNER, NEAR, "80 ms"), (PLANNER, EXECUTOR, FAR, "4 s"))
+    parts = [
+        _gap(evidence, f"{a} over {b} at {said}", a, b, window, "future turn")
+        for a, b, window, said in order
+    ]
+    return _claim(
         f"{PLANNER} plans, {EXECUTOR} executes (the showcase's measure)",
         "80 ms: PMC 0.30, M1 0.40; 4 s: PMC 0.32, M1 0.08",
-        "R² of how far the cube will have turned: M1 ahead at 80 ms, PMC at 4 s",
-        shown("trained"),
-        shown("untrained"),
-        _verdict(holds("trained"), holds("untrained"), names),
+        "differences of R² of how far the cube will have turned; each lead on goals that last "
+        "so long, at 4 s thus on goals that are reached late or not at all",
+        parts,
     )
 
 
-def _verdict(
-    trained: tuple[bool, ...] | None,
-    untrained: tuple[bool, ...] | None,
-    names: tuple[str, ...],
-) -> str:
-    """From what holds of each network; `names`: what is said where only one part holds."""
-    if trained is None:
-        return UNKNOWN
-    if not any(trained):
-        return NO
-    if not all(trained):
-        return f"{PARTLY}: {names[trained.index(True)]}"
-    same = untrained is not None and all(untrained)
-    return f"{PARTLY}: {WIRING}" if same else YES
+def plan_parts(evidence: Evidence) -> list[Part]:
+    """The planner's R² of its network's own command ahead, minus that of each rival."""
+    target = planning.target("command", planning.AHEAD)
+    # Each sense alone as well: outliers of one can spoil the fit of all together.
+    rivals = (*RIVALS, *evidence.senses)
+    pairs = [(PLANNER, rival, f"over {rival}") for rival in rivals]
+    pairs.append((REDUCED, EXECUTOR, f"over {EXECUTOR}, with as few components"))
+    parts = [_gap(evidence, name, a, b, PROFILE, target) for a, b, name in pairs]
+    # The planner is measured against those that there are.
+    there = [part for part in parts if part.trained is not None]
+    return there or parts[:1]
 
 
-def _pair(row, name: str, low: str | None = None, high: str | None = None) -> str:
-    if row is None:
-        return "–"
-    ends = row[low or f"{name}_low"], row[high or f"{name}_high"]
-    return f"{row[name]:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]"
+def plan_table(evidence: Evidence) -> pd.DataFrame:
+    """`plan_parts` as a table: `against, of, difference, low, high`."""
+    rows = []
+    for part in plan_parts(evidence):
+        pair = (part.trained, part.untrained)
+        both = [blocks and blocks.estimate() for blocks in pair]
+        of = (*WHO, "trained minus untrained")
+        for who, found in zip(of, (*both, part.difference), strict=True):
+            if found is not None:
+                rows.append(
+                    {
+                        "against": part.name,
+                        "of": who,
+                        "difference": found.value,
+                        "low": found.low,
+                        "high": found.high,
+                    }
+                )
+    return pd.DataFrame(rows, columns=["against", "of", "difference", "low", "high"])
 
 
-def _of(planning: pd.DataFrame, policy: str):
-    rows = planning[planning["policy"] == policy] if len(planning) else planning
-    return rows.iloc[0] if len(rows) else None
-
-
-def _plans(planning: pd.DataFrame) -> Claim:
-    row, fresh = _of(planning, "trained"), _of(planning, "untrained")
-
-    def holds(one) -> tuple[bool, bool] | None:
-        if one is None:
-            return None
-        return bool(one["ahead_low"] > 0), bool(one["change_low"] > 0)
-
-    names = (
-        f"{PLANNER} foretells better, but no more ahead than now",
-        f"{PLANNER}'s share grows with the lead, but {EXECUTOR} foretells as well",
-    )
-    verdict = _verdict(holds(row), holds(fresh), names)
-    if verdict == YES and row is not None and not row["matched_low"] > 0:
-        verdict = f"{PARTLY}: not beyond what its greater number of units gives"
-    return Claim(
+def _plans(evidence: Evidence) -> Claim:
+    return _claim(
         f"{PLANNER} plans",
         "not measured on actions",
-        "PMC minus M1, R² of the command 0.8 s ahead; and how much that grows from lead 0",
-        _advantage(row),
-        _advantage(fresh),
-        verdict,
-    )
-
-
-def _advantage(row) -> str:
-    parts = f"{_pair(row, 'ahead')}; grows by {_pair(row, 'change')}"
-    return f"{parts}; PMC cut to M1's size {_pair(row, 'matched')}"
-
-
-def _executes(planning: pd.DataFrame) -> Claim:
-    row, fresh = _of(planning, "trained"), _of(planning, "untrained")
-
-    def holds(one) -> tuple[bool] | None:
-        return None if one is None else (bool(one["now_high"] < 0),)
-
-    return Claim(
-        f"{EXECUTOR} executes",
-        "not measured on actions",
-        "PMC minus M1, R² of the present command (M1 feeds the actions, so it should lead)",
-        _pair(row, "now"),
-        _pair(fresh, "now"),
-        _verdict(holds(row), holds(fresh), ("",)),
+        f"differences of R² of each network's own command {planning.AHEAD:g} s ahead: {PLANNER} "
+        f"over {EXECUTOR}, LPFC, each sense and all senses together. That {EXECUTOR} tells the "
+        "present command best is no finding: it alone feeds the actions",
+        plan_parts(evidence),
     )
 
 
 def _integration(selectivity: pd.DataFrame) -> Claim:
-    def trend(policy: str):
-        rows = pd.DataFrame(selectivity[selectivity["policy"] == policy])
-        rows = rows.dropna(subset=["index"])
-        depth, index = rows["depth"].to_numpy(), rows["index"].to_numpy()
-        if len(rows) < 4 or min(len(set(depth)), len(set(index))) < 2:
-            return None
-        return stats.spearmanr(depth, index)
+    depth = dict(zip(selectivity["area"], selectivity["depth"], strict=True))
+    index = {
+        who: dict(zip(rows["area"], rows["index"], strict=True))
+        for who, rows in selectivity.groupby("policy")
+    }
+    trained, untrained = (index.get(who, {}) for who in WHO)
+    gap = {a: trained[a] - untrained[a] for a in trained if a in untrained}
 
-    def holds(result) -> tuple[bool] | None:
-        if result is None:
+    def trend(values: dict[str, float]):
+        known = {area: v for area, v in values.items() if v == v}
+        at = [depth[area] for area in known]
+        if len(known) < 4 or min(len(set(at)), len(set(known.values()))) < 2:
             return None
-        return (bool(result.statistic > 0 and result.pvalue < 0.05),)
+        return stats.spearmanr(at, list(known.values()))
 
     def shown(result) -> str:
         if result is None:
             return "–"
         return f"ρ {result.statistic:+.2f} (p {result.pvalue:.3f})"
 
-    found, fresh = trend("trained"), trend("untrained")
+    def rises(result) -> bool:
+        return result is not None and result.statistic > 0 and result.pvalue < 0.05
+
+    found, fresh, change = trend(trained), trend(untrained), trend(gap)
+    said = UNKNOWN if found is None else NO
+    if rises(found):
+        said = SAME if gap else ALONE
+        if rises(change):
+            said = f"{PARTLY}: a trend over the areas of one network, which depend on each other"
     return Claim(
         "Information becomes more integrated from sensory and prefrontal to motor areas",
         "stated, not measured",
-        "rank correlation of an area's depth with how many senses share in its units",
+        "rank correlation of an area's depth with how many senses share in its units; depth "
+        "comes from the wiring, and in random networks it predicts this as well",
         shown(found),
         shown(fresh),
-        _verdict(holds(found), holds(fresh), ("",)),
+        shown(change),
+        said,
     )

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mjxhand import cli
 from mjxhand.analyse import (
@@ -25,10 +24,11 @@ from mjxhand.analyse import (
     tuning,
 )
 from mjxhand.analyse.display import Display
+from mjxhand.analyse.evidence import Evidence
 from mjxhand.analyse.recording import AREA, CONTROL, Recording
 from mjxhand.cli import Dir
 from mjxhand.config import ConfigError, Impl
-from mjxhand.evaluate import Policy, load_policy, make_env, untrained
+from mjxhand.evaluate import Policy, load_policy, make_env
 from mjxhand.pretrained import output_folder
 
 PROG = "python -m mjxhand.analyse"
@@ -53,12 +53,12 @@ class AnalyseOptions:
     step: int | None = None
     """Update whose checkpoint to load; by default the newest whole one."""
     groups: int = 10
-    """Groups of episodes: folds of the cross-validation and blocks of the intervals."""
+    """Groups of start states: folds of the cross-validation and blocks of the intervals."""
     permutations: int = 20
-    """Permutations of episodes that chance is taken from."""
+    """Permutations of start states that chance is taken from."""
     control: bool = True
     """Whether an untrained network is shown the same senses, for comparison."""
-    lesion_episodes: int = 32
+    lesion_episodes: int = 128
     """Episodes per lesion; 0: no lesions."""
     record_only: bool = False
     """Stop after recording."""
@@ -124,7 +124,8 @@ def main(argv: list[str] | None = None) -> int:
                 lesion.possible(policy.agent),
                 episodes=options.lesion_episodes,
                 seed=options.seed,
-                untrained=untrained(policy),
+                untrained=record.control_of(policy),
+                means={n: recording.mean(AREA + n) for n in recording.of_kind(AREA)},
                 show=show,
             )
         store.save(out, tables, summary(recording, policy, env.label, options, display))
@@ -153,6 +154,8 @@ def summary(
         "episodes": len(np.unique(episodes)),
         "goals": int(ended.sum()),
         "step_seconds": recording.step_seconds,
+        "goal_encoding": recording.config.env.goal_encoding,
+        "pose_encoding": recording.config.env.pose_encoding,
         "control": options.control,
         "groups": options.groups,
         "permutations": options.permutations,
@@ -194,12 +197,9 @@ def analyse(
             with display.stage(f"visual areas, {who}", len(visual)) as show:
                 parts.append(run.of_pictures(recording, network, prefix, show))
     tables = run.joined(parts)
-    planned = tables.get("planning_test", pd.DataFrame())
-    if len(planned):
-        planned = pd.DataFrame(planned[planned["what"] == "command"])
-    turned = tables.get("turn_test", pd.DataFrame(columns=["policy", "window"]))
-    decoded = tables["decoding"]
-    tables["claims"] = claims.table(decoded, planned, turned, tables["selectivity"])
+    decoded, evidence = tables["decoding"], Evidence(tables["jackknife"])
+    tables["claims"] = claims.table(evidence, decoded, tables["selectivity"])
+    tables["planning_test"] = claims.plan_table(evidence)
     tables["showcase"] = showcase.figures(decoded)
     return tables
 

@@ -1,8 +1,7 @@
 """Decoding: how much of a quantity can be read from an area's activity.
 
-Cross-validated ridge regression, with whole episodes left out, and for comparison a nonlinear
-one (`fourier`). Chance comes from permuted episodes: the targets
-of whole episodes, in another order, keep their own time course and lose the activity's.
+Cross-validated ridge regression, and for comparison a nonlinear one (`fourier`). What is left
+out, and permuted for chance, are all episodes of a start state (`starts`).
 """
 
 from collections.abc import Callable, Iterable
@@ -10,8 +9,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
+from mjxhand.analyse import evidence, ridge, threads
 from mjxhand.analyse import moments as moments_module
-from mjxhand.analyse import ridge, threads
 from mjxhand.analyse.fourier import fourier_features
 from mjxhand.analyse.gather import PAST, PRESENT, PROFILE, Gathering, Window
 from mjxhand.analyse.moments import GROUPS, Moments
@@ -26,7 +25,7 @@ CURVED = (PRESENT, PAST, "0.8 s", "success 0.8 s")
 def decode(
     x: np.ndarray,
     y: np.ndarray,
-    episode: np.ndarray,
+    start: np.ndarray,
     *,
     groups: int = GROUPS,
     nonlinear: bool = False,
@@ -37,7 +36,8 @@ def decode(
     Args:
         x: activity `[n, U]`.
         y: targets `[n, K]`.
-        episode: id of each sample's episode, int `[n]`.
+        start: start state of each sample's episode, int `[n]` (`starts.of`); the episode's
+            id where no two episodes begin alike.
         nonlinear: use random Fourier features as well.
 
     Returns:
@@ -45,42 +45,40 @@ def decode(
         a constant one.
 
     Raises:
-        ConfigError: too few episodes, no target that varies, or arrays that do not fit.
+        ConfigError: too few start states, no target that varies, or arrays that do not fit.
     """
-    if not (len(x) == len(y) == len(episode)):
+    if not (len(x) == len(y) == len(start)):
         raise ConfigError(
-            f"x, y and episode have {len(x)}, {len(y)} and {len(episode)} samples"
+            f"x, y and start have {len(x)}, {len(y)} and {len(start)} samples"
         )
     if nonlinear:
         x = fourier_features(x, seed=seed)
-    found = moments_module.of(x, y, moments_module.group_of(episode, groups), groups)
+    found = moments_module.of(x, y, moments_module.group_of(start, groups), groups)
     varies = ~ridge.constant(found)
     if not varies.any():
-        raise ConfigError("no target varies in every group of episodes")
+        raise ConfigError("no target varies in every group")
     scores = ridge.cross_validate(found.targets(varies))
     r2 = np.full(y.shape[1], np.nan)
     r2[varies] = scores.r2()
     return ridge.interval(scores), r2
 
 
-def permuted(
-    y: np.ndarray, episode: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Targets with whole episodes in another order.
+def permuted(y: np.ndarray, start: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Targets with whole start states in another order.
 
     Args:
-        y: `[n, K]`, ordered by episode and time.
-        episode: int `[n]`, each id in one run.
+        y: `[n, K]`, ordered by start state, episode and time.
+        start: int `[n]`, each number in one run.
     """
-    starts = np.flatnonzero(np.r_[True, episode[1:] != episode[:-1]])
-    runs = np.split(np.arange(len(episode)), starts[1:])
+    edges = np.flatnonzero(np.r_[True, start[1:] != start[:-1]])
+    runs = np.split(np.arange(len(start)), edges[1:])
     return y[np.concatenate([runs[i] for i in rng.permutation(len(runs))])]
 
 
 def chance(
     x: np.ndarray,
     y: np.ndarray,
-    episode: np.ndarray,
+    start: np.ndarray,
     group: np.ndarray,
     groups: int,
     permutations: int = PERMUTATIONS,
@@ -94,11 +92,9 @@ def chance(
     # So many at once that their targets stay small beside the activity.
     at_once = max(1, 500 // y.shape[1])
     found, bases = [], None
-    for start in range(0, permutations, at_once):
-        count = min(at_once, permutations - start)
-        mixed = np.concatenate(
-            [permuted(y, episode, rng) for _ in range(count)], axis=1
-        )
+    for done in range(0, permutations, at_once):
+        count = min(at_once, permutations - done)
+        mixed = np.concatenate([permuted(y, start, rng) for _ in range(count)], axis=1)
         sums = moments_module.of(x, mixed, group, groups)
         bases = bases or ridge.Bases(sums)
         scores = ridge.cross_validate(sums, bases=bases)
@@ -114,7 +110,7 @@ def table(
     nonlinear: bool = True,
     seed: int = 0,
     show: Callable[[float], None] = lambda done: None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Decoding of every target from every source.
 
     Returns:
@@ -122,26 +118,24 @@ def table(
         `chance_high` (mean and 95 % quantile over permutations), `p`, `nonlinear`, and
         `linear_same` (linear, on the nonlinear one's samples; both in the windows `CURVED`),
         `components`, `left_out`
-        (constant components, by name), `samples`. By component: `r2` of each.
+        (constant components, by name), `samples`. By component: `r2` of each. And the rows of
+        `evidence`.
     """
     # The profile's leads are `planning`'s: the same targets on fewer samples.
     names = list(windows or (n for n in gathering.windows if n != PROFILE))
-    every = [(name, source) for name in names for source in _sources(gathering)]
+    every = [(name, source) for name in names for source in gathering.sources]
 
     def one(what: tuple[str, str]):
         window = gathering.windows[what[0]]
         return _row(gathering, window, what[1], permutations, nonlinear, seed)
 
-    rows, parts = [], []
-    for done, (_, (more, pieces)) in enumerate(threads.each(one, every)):
-        rows += more
-        parts += pieces
+    found = ([], [], [])
+    for done, (_, more) in enumerate(threads.each(one, every)):
+        for rows, new in zip(found, more, strict=True):
+            rows += new
         show((done + 1) / len(every))
-    return pd.DataFrame(rows), pd.DataFrame(parts)
-
-
-def _sources(gathering: Gathering) -> tuple[str, ...]:
-    return (*gathering.areas, *gathering.senses, "action")
+    rows, parts, blocks = map(pd.DataFrame, found)
+    return rows, parts, blocks
 
 
 def usable(found: Moments) -> bool:
@@ -154,16 +148,16 @@ def _row(
 ):
     found = window.sums.moments(source)
     if not usable(found):
-        return [], []
+        return [], [], []
     varies = ~ridge.constant(found)
     if not varies.any():  # no goal was ever reached, say
-        return [], []
+        return [], [], []
     scores = ridge.cross_validate(found.targets(varies))
     column = np.cumsum(varies) - 1  # of a target in `scores`
     null, curved, straight = _controls(
         gathering, window, source, varies, permutations, nonlinear, seed
     )
-    rows, parts = [], []
+    rows, parts, left_out_rows = [], [], []
     for target, at in window.slices.items():
         size = at.stop - at.start
         labels = component_names(target, size)
@@ -174,7 +168,9 @@ def _row(
         if not inside:
             continue
         index = column[inside]
-        estimate = ridge.interval(scores, index)
+        blocks = ridge.blocks(scores, index)
+        estimate = blocks.estimate()
+        left_out_rows.append(evidence.row(source, window.name, target, blocks))
         levels = np.nanmean(null[:, index], axis=1) if len(null) else np.array([])
         rows.append(
             {
@@ -202,7 +198,7 @@ def _row(
              "r2": scores.r2()[column[i]]}
             for i in inside
         ]  # fmt: skip
-    return rows, parts
+    return rows, parts, left_out_rows
 
 
 def _controls(gathering, window, source, varies, permutations, nonlinear, seed):
@@ -214,13 +210,13 @@ def _controls(gathering, window, source, varies, permutations, nonlinear, seed):
     if counts.min() < 20:
         return empty, empty, empty
     x, y = kept.sources[source][valid], kept.y[window.name][valid][:, varies]
-    episode, group = kept.episode[valid], kept.group[valid]
+    start, group = kept.start[valid], kept.group[valid]
     # Half as many groups: it costs half, and these are compared with each other only.
     fewer = max(3, gathering.groups // 2)
     group = group % fewer
     null = empty
     if permutations:
-        null = chance(x, y, episode, group, fewer, permutations, seed)
+        null = chance(x, y, start, group, fewer, permutations, seed)
     if not nonlinear or window.name not in CURVED:
         return null, empty, empty
 

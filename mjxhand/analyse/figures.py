@@ -10,9 +10,9 @@ from mjxhand.analyse import style
 
 Tables = dict[str, pd.DataFrame]
 PRESENT = (
-    "reward", "reward to come", "goal", "remaining rotation", "distance to goal",
-    "cube position", "cube orientation", "cube velocity", "fingertips", "touch",
-    "proprioception", "action", "command",
+    "reward", "reward to come", "value", "goal", "goal as shown", "remaining rotation",
+    "distance to goal", "cube position", "cube orientation", "pose as seen", "cube velocity",
+    "fingertips", "touch", "proprioception", "action", "command",
 )  # fmt: skip
 POLICIES = ("trained", "untrained")
 

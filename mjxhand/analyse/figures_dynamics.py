@@ -42,7 +42,7 @@ def time_scales(tables: Tables, folder: Path) -> None:
                 x, rows["tau_median"], error, fmt="o", color=hue, label=policy, lw=1.0
             )
         axis.set_xticks(range(len(names)), names, rotation=40, ha="right")
-        axis.set(title="units: median, quartiles", ylabel="intrinsic time scale τ (s)")
+        axis.set(title="units: median, quartiles", ylabel="time scale τ (s)")
         # Areas set the scale: a sense's slowest quarter may leave it.
         top = table[table["depth"] > 0]["tau_high"].max()
         axis.set_ylim(0, 1.5 * max(top, table["tau_median"].max()))

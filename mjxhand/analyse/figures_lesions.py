@@ -11,6 +11,8 @@ from mjxhand.analyse.figures import Tables
 
 KINDS = {
     "area": ("area silent", style.PALETTE[1]),
+    "held": ("area held at its mean", style.PALETTE[4]),
+    "random": ("as many random units silent", style.PALETTE[5]),
     "sense": ("sense silent", style.PALETTE[2]),
     "recurrence": ("memory cut", style.PALETTE[3]),
     "pathway": ("pathway cut", style.PALETTE[0]),
@@ -22,7 +24,7 @@ GAP = 0.7
 
 
 def lesions(tables: Tables, folder: Path) -> None:
-    """Goals, drops and time per goal without each part."""
+    """Change of goals and of drops without each part, paired; time per goal."""
     table = tables["lesions"]
     whole = table.iloc[0]
     parts = [table[table["kind"] == kind] for kind in KINDS]
@@ -30,49 +32,44 @@ def lesions(tables: Tables, folder: Path) -> None:
     kinds = shown["kind"].tolist()
     changes = np.cumsum([0, *(a != b for a, b in itertools.pairwise(kinds))])
     place = np.arange(len(shown)) + GAP * changes
-    hues = [KINDS[k][1] for k in kinds]
-    drops = ("drop_rate", "drop_ci95", 100.0, "episodes with a drop (%)")
+    drops = ("drop", "episodes with a drop")
     if not table["drop_rate"].to_numpy().any():  # an empty hand, or one that holds on
-        drops = ("time_out_rate", "time_out_ci95", 100.0, "episodes out of time (%)")
+        drops = ("time_out", "episodes out of time")
     columns = (
-        ("goals", "ci95", 1.0, "goals per episode"),
-        drops,
-        ("seconds_per_goal", None, 1.0, "seconds per goal reached"),
+        ("change", 1.0, f"change of goals per episode\n(intact: {whole['goals']:.2f})"),
+        (
+            f"{drops[0]}_change",
+            100.0,
+            f"change of {drops[1]}, points\n(intact: {100 * whole[drops[0] + '_rate']:.0f} %)",
+        ),
+        ("seconds_per_goal", 1.0, "seconds per goal reached"),
     )
     height = 0.16 * place[-1] + 1.3
     with style.figure(folder / "lesions", 1, 3, height, sharey=True) as axes:
-        for axis, (value, ci, scale, label) in zip(axes[0], columns, strict=True):
+        for axis, (value, scale, label) in zip(axes[0], columns, strict=True):
+            hues = [KINDS[k][1] for k in kinds]
             axis.barh(place, scale * shown[value], 0.7, color=hues)
-            if ci:
-                # No episode has fewer than none.
-                low = np.minimum(shown[value], shown[ci])
+            if f"{value}_ci95" in shown:
                 axis.errorbar(
-                    scale * shown[value], place, xerr=scale * np.stack([low, shown[ci]]),
+                    scale * shown[value], place, xerr=scale * shown[f"{value}_ci95"],
                     fmt="none", ecolor=style.INK, lw=0.8,
                 )  # fmt: skip
-                axis.axvspan(
-                    scale * max(whole[value] - whole[ci], 0),
-                    scale * (whole[value] + whole[ci]),
-                    color=style.INK, alpha=0.1, lw=0, zorder=0,
-                )  # fmt: skip
-            axis.axvline(scale * whole[value], color=style.INK, lw=0.9, ls="--")
-            axis.set_xlabel(label)
-            known = np.isfinite(table[value].to_numpy()).any()
-            if not known:
+                axis.axvline(0, color=style.INK, lw=0.9)
+                both = shown[[value, f"{value}_ci95"]].to_numpy()
+                if not both.any():
+                    axis.set_xlim(-1, 1)
+            elif np.isfinite(table[value].to_numpy()).any():
+                axis.axvline(whole[value], color=style.INK, lw=0.9, ls="--")
+                axis.set_xlim(left=0)
+            else:
                 axis.text(
                     0.5, 0.5, "no goal reached", transform=axis.transAxes, ha="center"
                 )
-            top = axis.get_xlim()[1] if known and table[value].to_numpy().any() else 1.0
-            axis.set_xlim(0, min(top, 100.0) if scale == 100.0 else top)
+            axis.set_xlabel(label)
         axes[0][0].set_yticks(place, shown["lesion"])
         axes[0][0].set_ylim(place[-1] + 0.6, -0.6)
         bars = [
             axes[0][0].barh(place[:1], [0], color=KINDS[k][1], label=KINDS[k][0])
             for k in dict.fromkeys(kinds)
         ]
-        line = axes[0][0].axvline(
-            whole["goals"], lw=0.9, ls="--", color=style.INK, label="intact"
-        )
-        axes[0][0].figure.legend(
-            handles=[*bars, line], loc="outside lower center", ncol=6
-        )
+        axes[0][0].figure.legend(handles=bars, loc="outside lower center", ncol=4)

@@ -6,19 +6,23 @@ import numpy as np
 
 FEATURES = 300
 COMPONENTS = 40
-"""Principal components of the activity of which features are made."""
+"""Principal components of the standardised activity of which features are made."""
 
 
 def fourier_features(
     x: np.ndarray, features: int = FEATURES, components: int = COMPONENTS, seed: int = 0
 ) -> np.ndarray:
-    """Leading principal components of x and random Fourier features of them, `[n, ...]`.
+    """Standardised x and random Fourier features of its leading components, `[n, U + F]`.
+
+    x stays in whole, so that a linear decoder of x is nested in one of these.
 
     z = √2 cos(ω·x/s + b) with ω normal, b uniform and s the median distance between samples,
     of components scaled to unit variance over the leading one's.
     """
     rng = np.random.default_rng(seed)
-    centred = x - x.mean(0)
+    deviation = x.std(0)
+    alive = deviation > 1e-6 * deviation.max(initial=1e-30)
+    centred = (x - x.mean(0)) / np.where(alive, deviation, np.inf)
     values, vectors = np.linalg.eigh(
         np.cov(centred, rowvar=False).reshape(x.shape[1], -1)
     )
@@ -29,4 +33,6 @@ def fourier_features(
     omega = rng.normal(size=(low.shape[1], features)) / scale
     phase = rng.uniform(0, 2 * np.pi, features)
     waves = np.sqrt(2) * np.cos(low @ omega.astype(np.float32) + phase)
-    return np.concatenate([low, waves.astype(np.float32)], axis=1)
+    return np.concatenate(
+        [centred.astype(np.float32), waves.astype(np.float32)], axis=1
+    )

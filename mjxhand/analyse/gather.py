@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mjxhand.analyse import targets, threads
+from mjxhand.analyse import starts, targets, threads
 from mjxhand.analyse.moments import GROUPS, Gathered, Joint, group_of
-from mjxhand.analyse.recording import AREA, SENSE, Recording
+from mjxhand.analyse.recording import AREA, COMMAND, SENSE, Recording
+from mjxhand.config import Config
 
 MAX_WINDOW = 200_000
 """Samples that a window ahead in time uses at most; neighbours tell nearly the same."""
@@ -26,6 +27,8 @@ SUCCESS_SECONDS = (0.8, 1.6)
 PROFILE_SECONDS = (0.0, 0.08, 0.16, 0.24, 0.4, 0.8, 1.2, 1.6)
 """Leads of the planning profile, all on the same samples."""
 PRESENT, PAST, PROFILE = "present", "past", "profile"
+ALL_SENSES = SENSE + "all senses"
+"""A source: the senses side by side, what any area could be made of at that step."""
 
 Values = dict[str, np.ndarray]
 
@@ -52,12 +55,12 @@ class Window:
 
 @dataclass(frozen=True)
 class Kept:
-    """Steps kept in memory, ordered by episode and time; n of them."""
+    """Steps kept in memory, ordered by start state, episode and time; n of them."""
 
     sources: Values  # array name → [n, U]
     y: dict[str, np.ndarray]  # window → [n, K]
     valid: dict[str, np.ndarray]  # window → bool [n]
-    episode: np.ndarray  # int [n]
+    start: np.ndarray  # int [n] start state of the sample's episode
     group: np.ndarray  # int [n]
     extra: Values  # other recorded arrays, [n, ...]
 
@@ -73,6 +76,11 @@ class Gathering:
     senses: tuple[str, ...]
     groups: int
     episodes: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What is decoded from: areas, senses, all senses together, the action."""
+        return (*self.areas, *self.senses, ALL_SENSES, "action")
 
 
 def episodes_of(recording: Recording) -> np.ndarray:
@@ -102,7 +110,7 @@ def gather(
 
     Args:
         prefix: whose areas, `recording.AREA` or `recording.CONTROL`.
-        groups: groups of episodes, G.
+        groups: groups of start states, G.
         seconds: lead times of the future's targets, s.
         show: called with the shards done.
 
@@ -111,22 +119,24 @@ def gather(
     """
     areas = tuple(prefix + name for name in recording.of_kind(prefix))
     senses = senses_of(recording)
-    sources = (*areas, *senses, "action")
-    episode = episodes_of(recording)
-    group = group_of(episode, groups)
+    sources = (*areas, *senses, ALL_SENSES, "action")
+    episode, start = episodes_of(recording), starts.of_recording(recording)
+    group = group_of(start, groups)
     windows = _windows(recording, groups, seconds, max_window)
     ahead = max(targets.steps_of(w.seconds, recording.step_seconds) for w in windows)
     joint = Joint({n: recording.sizes[n] for n in (*areas, *senses)}, groups)
     needed = [n for n in (*targets.NEEDED, "remaining") if n in recording.sizes]
+    own_command = COMMAND[prefix]
     stride_joint = -(-recording.samples // max_joint)
     stride_kept = -(-recording.samples // max_kept)
-    kept = []
+    kept, order = [], []
     for shard in range(len(recording)):
-        small = recording.read(shard, needed, ahead)
+        small = recording.read(shard, [*needed, own_command], ahead)
+        small["command"] = small[own_command]
         shape = group[shard].shape
         rows = {}
         for window in windows:
-            made = _values(window, small, shape[1], recording.step_seconds)
+            made = _values(window, small, shape[1], recording.config)
             y, valid = window.stack(made.values), made.valid
             used = valid & _every(shape, window.stride)
             window.sums.targets(y[used], group[shard][used])
@@ -135,7 +145,8 @@ def gather(
         x_kept, x_joint = {}, {}
 
         def one(name: str, shard=shard, rows=rows, keep=keep, both=both):
-            x = recording.read(shard, [name])[name]
+            parts = senses if name == ALL_SENSES else (name,)
+            x = np.concatenate(list(recording.read(shard, parts).values()), axis=-1)
             for window in windows:
                 window.sums.source(name, x[rows[window.name][0]])
             return x[keep], x[both] if name in joint.sizes else None
@@ -145,12 +156,13 @@ def gather(
             if x_some is not None:
                 x_joint[name] = x_some
         joint.add(x_joint, group[shard][both])
-        kept.append(_kept(x_kept, rows, small, episode[shard], group[shard], keep))
+        kept.append(_kept(x_kept, rows, small, start[shard], group[shard], keep))
+        order.append(episode[shard][keep])
         show(shard + 1)
     return Gathering(
         {w.name: w for w in windows},
         joint,
-        _joined(kept),
+        _joined(kept, np.concatenate(order)),
         areas,
         senses,
         groups,
@@ -170,10 +182,14 @@ def _windows(recording, groups, seconds, max_window) -> list[Window]:
     return [*now, *ahead, *soon, profile]
 
 
-def _values(window: Window, small: Values, length: int, dt: float) -> targets.Windowed:
+def _values(
+    window: Window, small: Values, length: int, config: Config
+) -> targets.Windowed:
     """A window's targets for the first `length` steps."""
+    dt = config.control_seconds
     if window.name == PRESENT:
-        now = {k: v[:, :length] for k, v in targets.present(small).items()}
+        made = targets.present(small, config.env)
+        now = {k: v[:, :length] for k, v in made.items()}
         return targets.Windowed(now, np.ones(small["reward"][:, :length].shape, bool))
     if window.name == PAST:
         return targets.past({k: v[:, :length] for k, v in small.items()})
@@ -199,23 +215,23 @@ def _every(shape: tuple[int, ...], stride: int) -> np.ndarray:
     return (step + 7 * env) % stride == 0
 
 
-def _kept(x: Values, rows, small: Values, episode, group, keep) -> Kept:
+def _kept(x: Values, rows, small: Values, start, group, keep) -> Kept:
     names = ("segment", "remaining", "goal")
     length = keep.shape[1]
     return Kept(
         sources=x,
         y={name: y[keep].astype(np.float32) for name, (_, y, _) in rows.items()},
         valid={name: valid[keep] for name, (_, _, valid) in rows.items()},
-        episode=episode[keep],
+        start=start[keep],
         group=group[keep],
         extra={n: small[n][:, :length][keep] for n in names if n in small},
     )
 
 
-def _joined(parts: list[Kept]) -> Kept:
-    episode = np.concatenate([p.episode for p in parts])
-    # Shards follow each other in time, and each is ordered by environment and time.
-    order = np.argsort(episode, kind="stable")
+def _joined(parts: list[Kept], episode: np.ndarray) -> Kept:
+    start = np.concatenate([p.start for p in parts])
+    # A stable order: shards follow each other in time, and so do an episode's steps in each.
+    order = np.lexsort((episode, start))
 
     def join(pick: Callable[[Kept], Values]) -> Values:
         names = list(pick(parts[0]))
@@ -225,7 +241,7 @@ def _joined(parts: list[Kept]) -> Kept:
         sources=join(lambda p: p.sources),
         y=join(lambda p: p.y),
         valid=join(lambda p: p.valid),
-        episode=episode[order],
+        start=start[order],
         group=np.concatenate([p.group for p in parts])[order],
         extra=join(lambda p: p.extra),
     )

@@ -90,7 +90,7 @@ def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def cka_table(joint: Joint, names: Iterable[str]) -> pd.DataFrame:
-    """Linear CKA of every pair: `a, b, cka, low, high` (95 % over groups of episodes)."""
+    """Linear CKA of every pair: `a, b, cka, low, high` (95 % over groups)."""
     names = list(names)
 
     def parts(group: int | None) -> dict[tuple[str, str], float]:
@@ -123,7 +123,7 @@ def dissimilarity(x: np.ndarray) -> np.ndarray:
 
 def rsa(
     x: dict[str, np.ndarray],
-    episode: np.ndarray,
+    start: np.ndarray,
     *,
     samples: int = RSA_SAMPLES,
     groups: int = 10,
@@ -131,22 +131,22 @@ def rsa(
 ) -> pd.DataFrame:
     """Spearman correlation of dissimilarities between every pair of sources.
 
-    Pairs of steps of the same episode are left out: they are alike because they are near in
-    time.
+    Pairs of steps of episodes that began in the same state are left out: they are alike
+    because they are near in time, or because of their start.
 
     Args:
         x: source → activity `[n, U]`.
-        episode: int `[n]`.
+        start: start state of each sample's episode, int `[n]`.
         samples: steps drawn.
 
     Returns:
-        `a, b, rho, low, high`; the interval leaves out groups of episodes.
+        `a, b, rho, low, high`; the interval leaves out groups of start states.
     """
     rng = np.random.default_rng(seed)
-    n = len(episode)
+    n = len(start)
     drawn = np.sort(rng.choice(n, min(samples, n), replace=False))
     i, j = np.triu_indices(len(drawn), 1)
-    ids = episode[drawn]
+    ids = start[drawn]
     apart = ids[i] != ids[j]
     i, j = i[apart], j[apart]
     ranks = np.stack(

@@ -1,17 +1,20 @@
 """Causality: what the hand can no longer do when a part of the network is silent.
 
 Lesions act at run time, as gains beside the weights (`mjxhand.networks.lesions`): areas and
-pathways send nothing, a recurrent area forgets at every step. All lesions share one compiled
-program. A silent sense is one at its running mean: normalised observations are then 0.
+pathways send nothing, an area sends its mean at every step, a recurrent area begins every step
+from zero. Lesions share one compiled program, those of random units another. A silent sense is at
+its running mean (normalised observations are then 0), or mid-grey where it is frames.
 """
 
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from mjxhand.agent import Agent
 from mjxhand.analyse import anatomy
@@ -20,14 +23,18 @@ from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.evaluate import Evaluator, Policy
 from mjxhand.networks import lesions
-from mjxhand.wiring import Pathway, Wiring
+from mjxhand.wiring import Area, Pathway, Wiring
 
-Kind = Literal["area", "pathway", "sense", "recurrence"]
+Kind = Literal["area", "held", "random", "pathway", "sense", "recurrence"]
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """A part of a network to silence."""
+    """A part of a network to silence.
+
+    Or an area to keep at its mean activity (`held`), or as many units as it has, drawn at random
+    from all areas (`random`): what the loss of so many does, wherever they are.
+    """
 
     kind: Kind
     source: str = ""
@@ -37,7 +44,11 @@ class Lesion:
 
     @property
     def name(self) -> str:
-        """For tables: `PMC`, `LPFC → PMC`, `touch`, `memory of PMC`."""
+        """For tables: `PMC`, `PMC held`, `as many as PMC`, `LPFC → PMC`, `memory of PMC`."""
+        if self.kind == "held":
+            return f"{self.source} held"
+        if self.kind == "random":
+            return f"as many as {self.source}"
         if self.kind == "pathway":
             return f"{self.source} → {self.target}"
         if self.kind == "recurrence":
@@ -46,17 +57,22 @@ class Lesion:
 
 
 def possible(agent: Agent) -> list[Lesion]:
-    """Every lesion of a network: areas, senses, memories, pathways.
+    """Every lesion of a network: areas silent and held, as many random units, senses,
+    memories, pathways.
 
-    Of a network that does not tell its wiring, the senses alone.
+    Areas that are recorded in part (`anatomy.sampled`) have no mean to be held at. Of a network
+    that does not tell its wiring, the senses alone.
     """
     wiring = anatomy.wiring_of(agent)
     senses = [Lesion("sense", s) for s in anatomy.senses_of(agent)]
     if wiring is None:
         return senses
     memories = [Lesion("recurrence", a) for a in anatomy.recurrent(agent)]
+    in_part = anatomy.sampled(agent)
     return [
         *(Lesion("area", a.name) for a in wiring.areas),
+        *(Lesion("held", a.name) for a in wiring.areas if a.name not in in_part),
+        *(Lesion("random", a.name) for a in wiring.areas if not a.conv),
         *senses,
         *memories,
         *([Lesion("recurrence")] if len(memories) > 1 else []),
@@ -73,11 +89,16 @@ def _end(pathway: Pathway) -> str:
     return ACTIONS if pathway.target == "policy" else pathway.target
 
 
-def lesioned(policy: Policy, lesion: Lesion) -> Policy:
-    """The policy with a part of its network silent.
+def lesioned(
+    policy: Policy, lesion: Lesion, means: Mapping[str, np.ndarray] | None = None
+) -> Policy:
+    """The policy with a part of its network silent, or held at its mean.
+
+    Args:
+        means: mean activity `[units]` of the areas that are held, by name (`Recording.mean`).
 
     Raises:
-        ConfigError: the network has no such part.
+        ConfigError: the network has no such part, or its mean is not given.
     """
     parts = possible(policy.agent)
     if any(p.kind == "recurrence" for p in parts):
@@ -91,7 +112,13 @@ def lesioned(policy: Policy, lesion: Lesion) -> Policy:
     if wiring is None:
         return _numb(policy, lesion.source)
     part: dict[str, Any] = {"areas": [lesion.source]}
-    if lesion.kind == "pathway":
+    if lesion.kind == "held":
+        if means is None or lesion.source not in means:
+            raise ConfigError(f"{lesion.name}: no mean activity of it is given (means)")
+        part["levels"] = {lesion.source: means[lesion.source]}
+    if lesion.kind == "random":
+        part = {"areas": _random_units(wiring, wiring.area(lesion.source))}
+    elif lesion.kind == "pathway":
         ends = (lesion.source, lesion.target)
         cut = [str(p) for p in _acting(wiring) if (p.source, _end(p)) == ends]
         part = {"pathways": cut}
@@ -99,6 +126,20 @@ def lesioned(policy: Policy, lesion: Lesion) -> Policy:
         every = anatomy.recurrent(policy.agent)
         part = {"memories": [lesion.source] if lesion.source else every}
     return replace(policy, params=lesions.apply(policy.params, wiring, **part))
+
+
+def _random_units(wiring: Wiring, like: Area) -> dict[str, np.ndarray]:
+    """Gains `[units]` of every area, 0 for as many units as an area has, always the same ones.
+
+    Convolutional areas are spared: they have more units than all others together.
+    """
+    areas = [area for area in wiring.areas if not area.conv]
+    sizes = [area.units for area in areas]
+    rng = np.random.default_rng(zlib.crc32(like.name.encode()))
+    gains = np.ones(sum(sizes), np.float32)
+    gains[rng.choice(len(gains), like.units, replace=False)] = 0.0
+    parts = np.split(gains, np.cumsum(sizes)[:-1])
+    return {area.name: part for area, part in zip(areas, parts, strict=True)}
 
 
 def intact(policy: Policy) -> Policy:
@@ -129,19 +170,25 @@ def measure(
     episodes: int,
     seed: int = 0,
     untrained: Policy | None = None,
+    means: Mapping[str, np.ndarray] | None = None,
     show: Callable[[float], None] = lambda done: None,
 ) -> pd.DataFrame:
     """Behaviour under each lesion, on the same start states and first goals.
 
+    Changes are paired: each episode against that of the intact network from the same start.
+    Later goals of an episode differ, as do the actions that are sampled.
+
     Args:
         episodes: whole episodes per lesion.
         untrained: a control to play as well.
+        means: activity at which areas are held (`Recording.mean`), for lesions of kind `held`.
 
     Returns:
-        `kind, lesion, goals, ci95` (per episode), `change, change_ci95` (against the intact
-        network, intervals of independent means), `seconds_per_goal` (NaN without goals),
-        `drop_rate, time_out_rate` (with 95 % half widths `drop_ci95`, `time_out_ci95`),
-        `episode_seconds, episodes`. The first row is the intact one.
+        `kind, lesion, goals, ci95` (per episode), `change, change_ci95` (of goals, against the
+        intact network), `seconds_per_goal` (of goals that were reached; NaN without any),
+        `drop_rate, drop_change, drop_change_ci95`, the same of `time_out`,
+        `episode_seconds, episodes`. `ci95`: half widths of 95 % intervals. The first row is the
+        intact network.
     """
     if episodes < 2:
         raise ConfigError(
@@ -149,37 +196,52 @@ def measure(
         )
     play = Evaluator(env, policy.agent, episodes)
     whole = [("intact", "intact", intact(policy))]
-    cut = [(part.kind, part.name, lesioned(policy, part)) for part in parts]
+    cut = [(part.kind, part.name, lesioned(policy, part, means)) for part in parts]
     fresh = [] if untrained is None else [("untrained", "untrained", intact(untrained))]
-    rows: list[dict] = []
+    rows, before = [], None
     every = [*whole, *cut, *fresh]
     for number, (kind, name, one) in enumerate(every):
-        rows.append(_row(kind, name, play(one, seed=seed), rows[0] if rows else None))
+        result, own = play.each(one, seed=seed)
+        before = before or own
+        rows.append({"kind": kind, "lesion": name} | _row(result, own, before))
         show((number + 1) / len(every))
     return pd.DataFrame(rows)
 
 
-def _row(kind: str, name: str, result: dict[str, Any], whole: dict | None) -> dict:
-    goals, ci = result["goals"]["mean"], result["goals"]["ci95"]
-    before = (goals, 0.0) if whole is None else (whole["goals"], whole["ci95"])
-    return {
-        "kind": kind,
-        "lesion": name,
-        "goals": goals,
-        "ci95": ci,
-        "change": goals - before[0],
-        "change_ci95": 0.0 if whole is None else float(np.hypot(ci, before[1])),
+def _row(
+    result: dict[str, Any], own: dict[str, np.ndarray], before: dict[str, np.ndarray]
+) -> dict:
+    change = own["goals"] - before["goals"]
+    row = {
+        "goals": result["goals"]["mean"],
+        "ci95": _ci95(own["goals"]),
+        "change": change.mean(),
+        "change_ci95": _ci95(change),
         "seconds_per_goal": result["seconds_per_goal"] or np.nan,
-        "drop_rate": result["drop_rate"],
-        "drop_ci95": _share_ci95(result["drop_rate"], result["episodes"]),
-        "time_out_rate": result["time_out_rate"],
-        "time_out_ci95": _share_ci95(result["time_out_rate"], result["episodes"]),
-        "episode_seconds": result["episode_seconds"],
-        "episodes": result["episodes"],
     }
+    for name, rate in (("dropped", "drop"), ("timed_out", "time_out")):
+        row |= {
+            f"{rate}_rate": own[name].mean(),
+            f"{rate}_change": (own[name] - before[name]).mean(),
+            f"{rate}_change_ci95": _share_change_ci95(own[name], before[name]),
+        }
+    return row | {k: result[k] for k in ("episode_seconds", "episodes")}
 
 
-def _share_ci95(share: float, n: int) -> float:
-    """Half width of the 95 % interval of a share of n, Agresti & Coull 1998, Am. Stat. 52."""
-    centre = (share * n + 2.0) / (n + 4.0)
-    return 1.96 * float(np.sqrt(centre * (1.0 - centre) / (n + 4.0)))
+def _ci95(x: np.ndarray) -> float:
+    """Half width of the 95 % interval of a mean, by Student's t."""
+    n = len(x)
+    return float(stats.t.ppf(0.975, n - 1) * x.std(ddof=1) / np.sqrt(n))
+
+
+def _share_change_ci95(after: np.ndarray, before: np.ndarray) -> float:
+    """Half width of the 95 % interval of a difference of paired shares, 0 or 1 each.
+
+    Half an episode is added to each of the four outcomes of a pair, so that shares near 0 keep
+    a width (Agresti & Min 2005, Stat. Med. 24).
+    """
+    n = len(after) + 2.0
+    gained = ((after > 0) & (before == 0)).sum() + 0.5
+    lost = ((after == 0) & (before > 0)).sum() + 0.5
+    variance = (gained + lost) - (gained - lost) ** 2 / n
+    return 1.96 * float(np.sqrt(variance)) / n

@@ -1,7 +1,8 @@
 """Sums over samples from which every linear analysis follows, gathered block by block.
 
 A recording may be larger than memory; its sums are not. They are kept apart for G groups of
-whole episodes, so that leaving groups out (cross-validation, jackknife) costs a subtraction.
+whole episodes (all of one start state in the same), so that leaving groups out
+(cross-validation, jackknife) costs a subtraction.
 
 Axes: n samples, U predictors, K targets, G groups.
 """
@@ -15,7 +16,7 @@ import numpy as np
 from mjxhand.config import ConfigError
 
 GROUPS = 10
-"""Groups of episodes: folds of the cross-validation and blocks of the jackknife."""
+"""Groups of start states: folds of the cross-validation and blocks of the jackknife."""
 
 
 @dataclass(frozen=True)
@@ -154,19 +155,22 @@ def of(
     return gathered.moments("x")
 
 
-def group_of(episode: np.ndarray, groups: int = GROUPS) -> np.ndarray:
-    """Group of each sample from its episode's id: whole episodes, dealt in turn.
+def group_of(start: np.ndarray, groups: int = GROUPS) -> np.ndarray:
+    """Group of each sample from its episode's start state: whole starts, dealt in turn.
+
+    Args:
+        start: int `[...]`, from `starts.of`; the episode's id where no two begin alike.
 
     Raises:
-        ConfigError: fewer than two episodes per group.
+        ConfigError: fewer than two start states per group.
     """
-    ids, index = np.unique(episode, return_inverse=True)
+    ids, index = np.unique(start, return_inverse=True)
     if len(ids) < 2 * groups:
         raise ConfigError(
-            f"only {len(ids)} episodes for {groups} groups: record more steps (--steps), "
-            f"or use at most {len(ids) // 2} groups"
+            f"episodes from only {len(ids)} start states for {groups} groups: record more "
+            f"steps (--steps), or use at most {len(ids) // 2} groups (--groups)"
         )
-    return (index % groups).reshape(episode.shape).astype(np.int32)
+    return (index % groups).reshape(start.shape).astype(np.int32)
 
 
 class Joint:

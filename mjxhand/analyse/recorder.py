@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from mjxhand import rotations, streams
 from mjxhand.agent import Agent, strong
 from mjxhand.analyse import anatomy
-from mjxhand.analyse.recording import AREA, CONTROL, SENSE
+from mjxhand.analyse.recording import AREA, COMMAND, CONTROL, SENSE
 from mjxhand.body import read
 from mjxhand.env import Env
 from mjxhand.evaluate import POOL_SEED
@@ -109,18 +109,17 @@ class Recorder:
         memory, out = agent.act(
             weights.params, weights.stats, carry["memory"], state.obs, began
         )
-        watching, control_areas = carry["control"], {}
+        watching, watched = carry["control"], None
         if self.control:
             watching, watched = agent.act(
                 weights.control, weights.stats, watching, state.obs, began
             )
-            control_areas = watched.areas
         action = agent.distribution.sample(out.logits, key_action)
         step = jax.vmap(self.env.step, in_axes=(0, 0, None))
         after = step(state, action, params)
         ended = after.terminated | after.truncated
         success = after.metrics["success"] > 0
-        frame = self._frame(state, after, action, out, control_areas)
+        frame = self._frame(state, after, action, out) | self._watched(watched)
         frame |= {
             "began": began,
             "ended": ended,
@@ -141,15 +140,13 @@ class Recorder:
             "key": key,
         }, frame
 
-    def _frame(self, state, after, action, out, control_areas) -> dict[str, jax.Array]:
+    def _frame(self, state, after, action, out) -> dict[str, jax.Array]:
         """Everything of one step: what was sensed, what the areas did, what came of it."""
         body = jax.vmap(lambda p: read(self.env.scene, p))(state.physics)
         levels = action.astype(jnp.float32)
         if isinstance(self.agent.distribution, distributions.MultiCategorical):
             levels = 2.0 * levels / (self.agent.distribution.bins - 1) - 1.0
-        narrow = {AREA + k: v for k, v in out.areas.items()}
-        narrow |= {CONTROL + k: v for k, v in control_areas.items()}
-        frame = {k: self._some(k, v).astype(self.dtype) for k, v in narrow.items()}
+        frame = self._areas(AREA, out)
         for name, value in state.obs.items():
             seen = streams.is_frames(self.agent.observation_sizes[name])
             dtype = self.dtype if seen or name == "touch" else jnp.float32
@@ -159,7 +156,7 @@ class Recorder:
             frame["remaining"] = rotations.log(turn)
         return frame | {
             "action": levels,
-            "command": expected_action(self.agent.distribution, out.logits),
+            COMMAND[AREA]: expected_action(self.agent.distribution, out.logits),
             "servo": after.target,
             "reward": after.reward,
             "value": out.value,
@@ -174,9 +171,23 @@ class Recorder:
             "joint_angle": body.joint_angle,
         }
 
+    def _watched(self, watched) -> dict[str, jax.Array]:
+        """What the control network did of it: nothing, where there is none."""
+        if watched is None:
+            return {}
+        command = expected_action(self.agent.distribution, watched.logits)
+        return {**self._areas(CONTROL, watched), COMMAND[CONTROL]: command}
+
+    def _areas(self, prefix: str, out) -> dict[str, jax.Array]:
+        """Activity of the areas, by array name."""
+        return {
+            prefix + k: self._some(k, v).astype(self.dtype)
+            for k, v in out.areas.items()
+        }
+
     def _some(self, name: str, activity: jax.Array) -> jax.Array:
         """The units of an area that are recorded."""
-        units = self.units.get(name.rpartition("/")[2])
+        units = self.units.get(name)
         return activity if units is None else activity[:, units]
 
     def _goal(self, state) -> jax.Array:

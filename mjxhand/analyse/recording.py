@@ -25,6 +25,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 AREA, CONTROL, SENSE = "area/", "control/", "sense/"
 """Prefixes of the arrays: the network's areas, the control network's, the senses."""
+COMMAND = {AREA: "command", CONTROL: "command_untrained"}
+"""Arrays of each network's own mean command; the control's is not carried out."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -113,6 +115,14 @@ class Recording:
         names = list(names)
         for shard in range(len(self)):
             yield self.read(shard, names, ahead)
+
+    def mean(self, name: str) -> np.ndarray:
+        """Mean of an array over all recorded steps, `[size]`."""
+        total = sum(
+            arrays[name].mean((0, 1), dtype=np.float64)
+            for arrays in self.shards([name])
+        )
+        return np.asarray(total) / len(self)
 
     def _load(self, shard: int, names: list[str], steps: int) -> Arrays:
         path = self.folder / self.names[shard]

@@ -18,8 +18,9 @@ from mjxhand.analyse.moments import Moments
 from mjxhand.config import ConfigError
 
 PENALTIES = tuple(10.0 ** np.arange(-5, 4))
-"""Ridge penalties tried, in units of a standardised predictor's variance; under the largest
-nothing but the mean is left, so that noise scores 0 and not less."""
+"""Ridge penalties tried, in units of a standardised predictor's variance. Under the largest
+little but the mean is left of noise, so that it scores about 0. Of many units that share few
+latents, whose eigenvalues are as large as their number, it leaves more."""
 # A predictor whose variance is below this part of the largest carries rounding only.
 _DEAD = 1e-9
 
@@ -55,6 +56,21 @@ class Estimate:
     high: float
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """A number from all groups, and from all but each of them; differences are paired."""
+
+    value: float
+    left_out: np.ndarray  # [G]
+
+    def __sub__(self, other: "Blocks") -> "Blocks":
+        return Blocks(self.value - other.value, self.left_out - other.left_out)
+
+    def estimate(self) -> Estimate:
+        """With its 95 % interval."""
+        return jackknife(self.value, self.left_out)
+
+
 def jackknife(value: float, left_out: np.ndarray) -> Estimate:
     """95 % interval of a statistic from its values without each of G blocks, `[G]`.
 
@@ -72,15 +88,14 @@ def t_quantile(groups: int) -> float:
 
 
 def interval(scores: Scores, index: Any = slice(None)) -> Estimate:
-    """Mean R² over some of the targets, with its 95 % interval over groups of episodes."""
+    """Mean R² over some of the targets, with its 95 % interval over groups."""
+    return blocks(scores, index).estimate()
+
+
+def blocks(scores: Scores, index: Any = slice(None)) -> Blocks:
+    """Mean R² over some of the targets, whole and without each group."""
     left_out = scores.leave_one_out()[:, index].mean(1)
-    return jackknife(float(scores.r2()[index].mean()), left_out)
-
-
-def difference(a: Scores, b: Scores, index: Any = slice(None)) -> Estimate:
-    """Mean R² of `a` minus that of `b` on the same groups, a paired interval."""
-    left_out = (a.leave_one_out() - b.leave_one_out())[:, index].mean(1)
-    return jackknife(float((a.r2() - b.r2())[index].mean()), left_out)
+    return Blocks(float(scores.r2()[index].mean()), left_out)
 
 
 def constant(moments: Moments) -> np.ndarray:
@@ -105,7 +120,7 @@ def cross_validate(
     groups = moments.groups
     if groups < 3 or (moments.count < 2).any():
         raise ConfigError(
-            f"cross-validation needs at least 3 groups of episodes with samples in each, "
+            f"cross-validation needs at least 3 groups of start states with samples in each, "
             f"not {int((moments.count >= 2).sum())} of {groups}: record more steps"
         )
     bases = bases or Bases(moments)

@@ -1,7 +1,6 @@
 """All analyses of a recording, as tables by name. Every function here is a list of others'."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,7 @@ from mjxhand.analyse import (
     anatomy,
     claims,
     decoding,
+    evidence,
     geometry,
     linearise,
     pictures,
@@ -20,7 +20,7 @@ from mjxhand.analyse import (
     timescales,
     tuning,
 )
-from mjxhand.analyse.gather import Gathering, senses_of
+from mjxhand.analyse.gather import PROFILE, Gathering, senses_of
 from mjxhand.analyse.recording import AREA, CONTROL, Recording
 from mjxhand.config import ConfigError
 from mjxhand.evaluate import Policy
@@ -42,9 +42,12 @@ def labelled(table: pd.DataFrame, prefix: str, depth: dict[str, int]) -> pd.Data
     kind, _, name = zip(*(s.rpartition("/") for s in table["source"]), strict=True)
     own = prefix.rstrip("/")
     area = [n if k else f"present {n}" for k, n in zip(kind, name, strict=True)]
+    # Each network has its own commands, whatever they are decoded from.
+    target = table["target"] if "target" in table else [""] * len(table)
+    mine = [k == own or "command" in t for k, t in zip(kind, target, strict=True)]
     return table.assign(
         area=area,
-        policy=[POLICY[prefix] if k == own else "both" for k in kind],
+        policy=[POLICY[prefix] if m else "both" for m in mine],
         depth=[
             depth.get(n, 0) if k == own else 0 for k, n in zip(kind, name, strict=True)
         ],
@@ -62,7 +65,7 @@ def of_sums(
     """What follows from one pass over a recording: decoding, planning, geometry, tuning."""
     own = tuple(sorted(gathered.areas, key=lambda a: depth[a.rpartition("/")[2]]))
     both = (*own, *gathered.senses)
-    decoded, parts = decoding.table(
+    decoded, parts, blocks = decoding.table(
         gathered, permutations=permutations, show=lambda d: show(0.8 * d)
     )
     tables = {
@@ -75,7 +78,7 @@ def of_sums(
         "rsa": _named(
             geometry.rsa(
                 {n: gathered.kept.sources[n] for n in both},
-                gathered.kept.episode,
+                gathered.kept.start,
                 groups=gathered.groups,
             ),
             prefix,
@@ -88,7 +91,9 @@ def of_sums(
     tables["selectivity"] = labelled(summary, prefix, depth)
     tables["selectivity_units"] = labelled(units, prefix, depth)
     show(0.95)
-    tables |= _planning(gathered, prefix, depth)
+    profile, more = _planning(gathered, prefix, depth)
+    every = pd.concat([blocks, *more], ignore_index=True)
+    tables |= profile | {"jackknife": labelled(every, prefix, depth)}
     tables |= _tuning(gathered, own, goals, prefix, depth)
     show(1.0)
     return tables
@@ -99,36 +104,22 @@ def _named(pairs: pd.DataFrame, prefix: str) -> pd.DataFrame:
     return pairs.assign(**short, policy=POLICY[prefix])
 
 
-def _planning(gathered: Gathering, prefix: str, depth: dict[str, int]) -> Tables:
-    """Lead-time profiles; and PMC against M1, where a network has them."""
-    tables: Tables = {}
-    a, b = prefix + claims.PLANNER, prefix + claims.EXECUTOR
-    pair = {a, b} <= set(gathered.areas)
-    if pair:
-        found = planning.turns(gathered, a, b)
-        tables["turn_test"] = found.assign(policy=POLICY[prefix])
+def _planning(
+    gathered: Gathering, prefix: str, depth: dict[str, int]
+) -> tuple[Tables, list[pd.DataFrame]]:
+    """Lead-time profiles; rows of `evidence`, also of PMC cut to the size of M1."""
     try:
-        profile = planning.profile(gathered)
+        profile, blocks = planning.profile(gathered)
     except ConfigError:  # too few long goals: the report says that the test is missing
-        return tables
-    tables["planning_profile"] = labelled(profile, prefix, depth)
-    if pair:
-        rows = [_compared(gathered, a, b, what) for what in ("command", "action")]
-        tables["planning_test"] = pd.DataFrame(rows).assign(policy=POLICY[prefix])
-    return tables
-
-
-def _compared(gathered: Gathering, a: str, b: str, what: str) -> dict[str, Any]:
-    found = planning.compare(gathered, a, b, what=what)
-    row: dict[str, Any] = {"what": what, "a": claims.PLANNER, "b": claims.EXECUTOR}
-    for name in ("now", "ahead", "change", "matched"):
-        estimate = getattr(found, name)
-        row |= {
-            name: estimate.value,
-            f"{name}_low": estimate.low,
-            f"{name}_high": estimate.high,
-        }
-    return row | {"a_leads": found.a_leads}
+        return {}, []
+    parts = [blocks]
+    a, b = prefix + claims.PLANNER, prefix + claims.EXECUTOR
+    if {a, b} <= set(gathered.areas):
+        found = planning.reduced(gathered, a, b)
+        target = planning.target("command", planning.AHEAD)
+        row = evidence.row(prefix + claims.REDUCED, PROFILE, target, found)
+        parts.append(pd.DataFrame([row]))
+    return {"planning_profile": labelled(profile, prefix, depth)}, parts
 
 
 def _tuning(
@@ -153,7 +144,7 @@ def _tuning(
     def one(what: tuple[str, str]) -> pd.DataFrame:
         label, names = labels[what[0]]
         x = kept.sources[what[1]]
-        return tuning.tuning(x, label, kept.episode, classes=names)
+        return tuning.tuning(x, label, kept.start, classes=names)
 
     found = [
         table.assign(source=area, turn=which)

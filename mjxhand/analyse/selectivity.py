@@ -1,8 +1,8 @@
 """Abstraction: which senses drive a unit, alone and together.
 
-Encoding models: a unit's activity from the senses, cross-validated over episodes. What a sense
-adds to all others is its own; a unit to which more than one sense adds is mixed. Products of
-the senses' leading components show mixing that no sum explains.
+Encoding models: a unit's activity from the senses, cross-validated over groups of start
+states. What a sense adds to all others is its own; a unit to which more than one
+sense adds is mixed. Products of the senses' leading components show mixing that no sum explains.
 
 Reference: Rigotti et al. 2013, Nature 497 (mixed selectivity, linear and nonlinear).
 """

@@ -4,7 +4,8 @@ AngoraPy's recovered results of its FPN v2 (`predictability_repeated_mar20.json`
 1679142835973298, 10 repeats); its look-ahead columns held a constant second component that
 scored as perfect, so they are corrected here, R² = 2 R²_published - 1. Its splits leaked
 neighbours and its windows crossed goals; ours do neither, so agreement is asked of order and
-sign, not of size.
+sign, not of size. Its goals and poses were absolute: where ours are not, `targets` has no such
+goal or orientation, and the table no number.
 """
 
 import pandas as pd

@@ -40,7 +40,7 @@ class SpeedOptions:
     control: bool = True
     """Whether an untrained network is analysed as well."""
     permutations: int = 20
-    """Permutations of episodes."""
+    """Permutations of start states."""
     folder: str | None = None
     """Folder for the recording, 13 GB per million steps at full size; default: a temporary one."""
 
@@ -65,9 +65,16 @@ def make(folder: Path, options: SpeedOptions) -> tuple[Recording, Policy]:
     if options.control:
         narrow |= {CONTROL + n: u for n, u in areas.items()}
     wide = {SENSE + n: u for n, u in env.observation_sizes.items()}
-    wide |= {"action": 20, "command": 20, "cube_pos": 3, "cube_quat": 4, "goal": 4}
+    wide |= {
+        "action": 20,
+        "command": 20,
+        "command_untrained": 20,
+        "cube_pos": 3,
+        "cube_quat": 4,
+        "goal": 4,
+    }
     wide |= {"cube_linear_velocity": 3, "cube_angular_velocity": 3, "fingertips": 15}
-    wide["remaining"] = 3
+    wide |= {"remaining": 3, "joint_angle": 24}
     rng = np.random.default_rng(0)
     n, t = settings.envs, settings.length
     shape = (n, t)
@@ -87,11 +94,12 @@ def make(folder: Path, options: SpeedOptions) -> tuple[Recording, Policy]:
         arrays = {k: np.roll(v, index, axis=1) for k, v in noise.items()}
         arrays |= {
             "reward": rng.normal(size=shape).astype(np.float32),
+            "value": rng.normal(size=shape).astype(np.float32),
             "distance": rng.uniform(size=shape).astype(np.float32),
             "episode": (episode * n + np.arange(n)[:, None]).astype(np.int32),
             "segment": segment.astype(np.int32),
             "ended": (time + offset + 1) % EPISODE == 0,
-            "began": (time + offset) % EPISODE == 0,
+            "began": ((time + offset) % EPISODE == 0) | (time == 0),
             "success": (time + offset + 1) % GOAL == 0,
         }
         names.append(f"{index:05d}.npz")

@@ -1,6 +1,7 @@
 """What is decoded: quantities of a step, and of windows that begin at it.
 
-No window crosses an episode's end or a change of goal: where it would, the sample is left out.
+No window crosses an episode's end, and none ahead in time a change of goal: where it would, the
+sample is left out.
 Arrays are environment-major, `[N, T, ...]`, as `recording.Recording.read` gives them.
 """
 
@@ -9,15 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from mjxhand.analyse.recording import SENSE, Arrays
+from mjxhand.config import EnvConfig
 
 SECONDS = (0.08, 0.16, 0.4, 0.8, 1.6, 4.0)
-"""Lead times, s: from the next control step to half of the time allowed for a goal."""
+"""Lead times, s: from the next control step to half of the time allowed for a goal.
+
+Names of windows say these; with another control period the nearest whole step is taken."""
 FLAGS = ("began", "ended", "success", "episode", "segment")
 NEEDED = (
     *FLAGS,
     "action",
-    "command",
     "reward",
+    "value",
     "goal",
     "distance",
     "cube_pos",
@@ -27,8 +31,11 @@ NEEDED = (
     "fingertips",
     SENSE + "touch",
     SENSE + "proprioception",
+    SENSE + "goal",
+    SENSE + "vision",
 )
-"""Arrays that targets are made of, besides `remaining` where the task has it."""
+"""Arrays that targets are made of, besides the network's own `command`, and `remaining` where
+the task has it."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +51,36 @@ def steps_of(seconds: float, step_seconds: float) -> int:
     return max(1, round(seconds / step_seconds))
 
 
-def present(arrays: Arrays) -> dict[str, np.ndarray]:
+def present(arrays: Arrays, env: EnvConfig) -> dict[str, np.ndarray]:
     """Targets of the step itself, `[N, T, k]` by name.
 
-    `reward to come` is what the action taken at this step brings. Orientations are two columns
-    of their rotation matrix, which are continuous where quaternions are not
-    (Zhou et al. 2019, arXiv:1812.07035). A goal is an orientation where the task tells the
-    rotation that remains.
+    `reward to come` is what the action taken at this step brings; `value` the acting network's
+    estimate of the return. Orientations are two columns of their rotation matrix, which are
+    continuous where quaternions are not (Zhou et al. 2019, arXiv:1812.07035). A goal is an
+    orientation where the task tells the rotation that remains.
+
+    What the network is never shown is left out. Where goals are relative, `goal as shown` takes
+    the place of `goal`; where the cube is seen without letters (folded), `pose as seen` that of
+    `cube orientation`.
+
+    Args:
+        env: of the run, for its encodings.
     """
     goal = arrays["goal"]
     oriented = "remaining" in arrays
-    values = {
-        "reward to come": arrays["reward"][..., None],
-        "goal": columns(goal) if oriented else goal,
+    values = {"reward to come": arrays["reward"][..., None]}
+    values["value"] = arrays["value"][..., None]
+    if env.goal_encoding == "absolute":
+        values["goal"] = columns(goal) if oriented else goal
+    else:
+        values["goal as shown"] = arrays[SENSE + "goal"]
+    if env.pose_encoding == "absolute":
+        values["cube orientation"] = columns(arrays["cube_quat"])
+    else:
+        values["pose as seen"] = arrays[SENSE + "vision"]
+    values |= {
         "distance to goal": arrays["distance"][..., None],
         "cube position": arrays["cube_pos"],
-        "cube orientation": columns(arrays["cube_quat"]),
         "cube velocity": np.concatenate(
             [arrays["cube_linear_velocity"], arrays["cube_angular_velocity"]], axis=-1
         ),
@@ -75,11 +96,15 @@ def present(arrays: Arrays) -> dict[str, np.ndarray]:
 
 
 def past(arrays: Arrays) -> Windowed:
-    """`reward`: what the last step brought, while the goal was the same."""
-    reward, segment = arrays["reward"], arrays["segment"]
+    """`reward`: what the last step of the episode brought.
+
+    The step before a new goal is the one that reached the last, and its bonus counts: the
+    network could have felt it. An episode's first step has none before it.
+    """
+    reward, episode = arrays["reward"], arrays["episode"]
     before = np.roll(reward, 1, axis=1)
-    valid = np.zeros(segment.shape, bool)
-    valid[:, 1:] = segment[:, 1:] == segment[:, :-1]
+    valid = np.zeros(episode.shape, bool)
+    valid[:, 1:] = episode[:, 1:] == episode[:, :-1]
     return Windowed({"reward": before[..., None]}, valid)
 
 

@@ -1,7 +1,10 @@
-"""Intrinsic time scales: how long an area's activity remembers itself.
+"""Time scales: for how long an area's activity stays like itself.
+
+They are those of the activity, not intrinsic ones of the area: an area without memory has those
+of the senses that reach it, and what senses do slowly, as a goal that stays, is in them.
 
 Reference: Murray et al. 2014, Nat. Neurosci. 17 (a decaying exponential with an offset, fitted
-to the autocorrelation).
+to the autocorrelation; there the mean time course of trials was taken away first, here not).
 """
 
 from collections.abc import Callable
@@ -62,7 +65,8 @@ class Autocorrelation:
 def time_scale(r: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:
     """τ (s) and offset B of r = A (exp(-t/τ) + B), fitted from the first lag after 0 on.
 
-    NaN, NaN where nothing can be fitted: no decay within the lags.
+    NaN, NaN where nothing can be fitted, or τ is longer than the longest lag with data: such
+    a decay is not seen within the lags.
     """
     use = (seconds > 0) & np.isfinite(r)
     if use.sum() < 4:
@@ -71,7 +75,7 @@ def time_scale(r: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:
     def model(t, tau, amplitude, level):
         return amplitude * np.exp(-t / tau) + level
 
-    longest = float(seconds.max())
+    longest = float(seconds[use].max())
     start = (longest / 5, max(float(r[use][0] - r[use][-1]), 0.1), float(r[use][-1]))
     bounds = ((1e-3, 0.0, -1.0), (20 * longest, 3.0, 1.0))
     start = tuple(np.clip(start, *bounds))
@@ -81,8 +85,7 @@ def time_scale(r: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:
         )
     except RuntimeError:  # did not converge
         return np.nan, np.nan
-    # At the upper end of its range τ is not seen within the lags.
-    if amplitude < 1e-3 or tau > 10 * longest:
+    if amplitude < 1e-3 or tau > longest:
         return np.nan, np.nan
     return float(tau), float(level / amplitude)
 
@@ -97,8 +100,10 @@ def of_recording(
 
     Returns:
         By source: `source, tau` (s, of the mean autocorrelation), `offset`, `tau_median`,
-        `tau_low`, `tau_high` (quartiles over units), `units` (with a fit). And the mean
-        autocorrelation: `source, seconds, r`.
+        `tau_low`, `tau_high` (quartiles over units with a fit), `units` (with a fit),
+        `unfitted` (share of the units that vary without one: mostly slow ones, so that the
+        quartiles are too low where it is large). And the mean autocorrelation: `source,
+        seconds, r`.
     """
     size = recording.settings.envs * recording.settings.length
     shards = min(len(recording), max(1, max_samples // size))
@@ -120,7 +125,7 @@ def of_recording(
         each = np.array(
             [time_scale(r[:, u], seconds)[0] for u in np.flatnonzero(alive)]
         )
-        each = each[np.isfinite(each)]
+        varying, each = len(each), each[np.isfinite(each)]
         quartiles = np.quantile(each, (0.25, 0.5, 0.75)) if len(each) else [np.nan] * 3
         rows.append(
             {
@@ -131,6 +136,7 @@ def of_recording(
                 "tau_median": quartiles[1],
                 "tau_high": quartiles[2],
                 "units": len(each),
+                "unfitted": 1.0 - len(each) / varying if varying else np.nan,
             }
         )
         curves += [

@@ -1,8 +1,9 @@
 """Tuning: which turns of the cube, or which goals, excite which unit; paths of activity by goal.
 
-A turn belongs to the axis of the hand's space nearest to its own: +x points along the
-fingers, +z up, out of the palm; the sign is that of a right-handed turn. Where goals are
-no orientations but few (opposition: four fingers), each goal is a class of its own.
+A turn belongs to the nearest axis of the world, in which the forearm is fixed: +x points along
+the fingers and +z up, out of the palm, while the wrist is straight; the sign is that of a
+right-handed turn. The wrist turns the hand against these axes. Where goals are no orientations
+but few (opposition: four fingers), each goal is a class of its own.
 """
 
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def goals_of(recording: Recording) -> Goals | None:
 def tuning(
     x: np.ndarray,
     label: np.ndarray,
-    episode: np.ndarray,
+    start: np.ndarray,
     *,
     classes: tuple[str, ...] = TURNS,
     permutations: int = PERMUTATIONS,
@@ -70,21 +71,21 @@ def tuning(
     """Tuning of each unit to a class of each sample.
 
     Args:
-        x: activity `[n, U]`, ordered by episode and time.
+        x: activity `[n, U]`, ordered by start state, episode and time.
         label: int `[n]`, index into `classes`; -1 is left out.
-        episode: int `[n]`.
+        start: start state of each sample's episode, int `[n]`.
 
     Returns:
         `unit`, `mean +x` … (activity by class, in the unit's deviations from its mean),
         `preferred` (class), `eta2` (share of variance between classes), `chance` (its 95 %
-        quantile when whole episodes change places) and `tuned` (above what the
+        quantile when whole start states change places) and `tuned` (above what the
         best of all units reaches by chance in 95 % of the permutations).
 
     Raises:
         ConfigError: fewer than two classes occur.
     """
     use = label >= 0
-    x, label, episode = x[use], label[use], episode[use]
+    x, label, start = x[use], label[use], start[use]
     if len(np.unique(label)) < 2:
         raise ConfigError("tuning needs at least two classes in the sample")
     deviation = x.std(0)
@@ -94,7 +95,7 @@ def tuning(
     rng = np.random.default_rng(seed)
     null = np.array(
         [
-            _eta2(z, permuted(label[:, None], episode, rng)[:, 0], len(classes))[0]
+            _eta2(z, permuted(label[:, None], start, rng)[:, 0], len(classes))[0]
             for _ in range(permutations)
         ]
     )
@@ -125,6 +126,8 @@ def paths(
 ) -> tuple[pd.DataFrame, float]:
     """Mean path of an area's activity from a goal's start, by the class of the goal.
 
+    Goals that begin an episode are left out: memory is empty there, and the hand at rest.
+
     Args:
         name: array, `area/PMC`.
         goals: the classes (`goals_of`).
@@ -133,22 +136,27 @@ def paths(
     Returns:
         `goal, seconds, pc1 …, goals` (in how many the mean is); and the share of the
         variance of all mean paths that lies between classes (not in the time course they
-        share).
+        share), from products of two halves of the environments: noise of the means, which
+        differs between halves, adds nothing, and the share may come out below 0. NaN where
+        the halves share no variance.
 
     Raises:
         ConfigError: of some class there are too few goals.
     """
-    total, counts = _path_sums(recording, name, goals, steps)
-    if not (counts > 0).all():
+    halves, numbers = _path_sums(recording, name, goals, steps)
+    if not (numbers > 0).all():
         raise ConfigError(
             "too few goals of some kinds for their paths: record more steps (--steps)"
         )
-    mean = total / counts[..., None]
+    counts = numbers.sum(0)
+    mean = halves.sum(0) / counts[..., None]
     flat = (mean - mean.mean((0, 1))).reshape(-1, mean.shape[2])
     _, _, vectors = np.linalg.svd(flat, full_matrices=False)
     low = (flat @ vectors[:components].T).reshape(*counts.shape, -1)
-    between = mean - mean.mean(0)
-    share = float(np.square(between).sum() / max(np.square(flat).sum(), 1e-30))
+    one, other = halves / numbers[..., None]
+    whole = ((one - one.mean((0, 1))) * (other - other.mean((0, 1)))).sum()
+    between = ((one - one.mean(0)) * (other - other.mean(0))).sum()
+    share = float(between / whole) if whole > 0 else float("nan")
     rows = [
         {"goal": goal, "seconds": step * recording.step_seconds}
         | {f"pc{i + 1}": low[c, step, i] for i in range(low.shape[2])}
@@ -162,21 +170,26 @@ def paths(
 def _path_sums(
     recording: Recording, name: str, goals: Goals, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of activity `[C, steps, U]` after a goal's start, and of how many goals."""
-    classes = len(goals.names)
-    total = np.zeros((classes, steps, recording.sizes[name]))
-    counts = np.zeros((classes, steps))
+    """Sums of activity `[2, C, steps, U]` after a goal's start, and of how many goals.
+
+    By halves: even and odd environments.
+    """
+    shape = (2, len(goals.names), steps)
+    total = np.zeros((*shape, recording.sizes[name]))
+    counts = np.zeros(shape)
     given = "remaining" if goals.values is None else "goal"
-    for arrays in recording.shards([name, given, "segment"]):
+    for arrays in recording.shards([name, given, "segment", "began"]):
         x, segment = arrays[name], arrays["segment"]
         first = np.zeros(segment.shape, bool)
         first[:, 1:] = segment[:, 1:] != segment[:, :-1]
+        first &= ~arrays["began"]
         env, start = np.nonzero(first)
         label = goals.label({given: arrays[given][env, start]})
         for step in range(steps):
             at = start + step
             ok = (at < segment.shape[1]) & (label >= 0)
             ok[ok] &= segment[env[ok], at[ok]] == segment[env[ok], start[ok]]
-            np.add.at(total[:, step], label[ok], x[env[ok], at[ok]])
-            np.add.at(counts[:, step], label[ok], 1)
+            place = env[ok] % 2, label[ok]
+            np.add.at(total[:, :, step], place, x[env[ok], at[ok]])
+            np.add.at(counts[:, :, step], place, 1)
     return total, counts

@@ -12,6 +12,11 @@ broadcasts to [B, units]: a number; [B, 1] for another lesion in each environmen
 part of an area. A silent area keeps its own memory; one without memory still sends what it
 does to others, late where a pathway is delayed.
 
+Silence is far from what readers of an area are used to. `levels` are added after the gain:
+with a gain of 0 and its mean activity as level, an area sends that mean at every step.
+
+    held = lesions.apply(params, wiring, areas=["PMC"], levels={"PMC": mean})
+
 Any network that has a `wiring` and reads `Gains` can be lesioned: the FPN and the baselines.
 """
 
@@ -28,7 +33,7 @@ from mjxhand.config import ConfigError
 from mjxhand.wiring import Pathway, Wiring
 
 COLLECTION = "lesion"
-KINDS = ("areas", "pathways", "memories")
+KINDS = ("areas", "pathways", "memories", "levels")
 
 
 @chex.dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Gains:
     areas: dict[str, jax.Array]  # areas and streams
     pathways: dict[str, jax.Array]  # "SPL -> M1", "M1 ~> PMC" (delayed), "M1 -> policy"
     memories: dict[str, jax.Array]  # recurrent areas
+    levels: dict[str, jax.Array]  # areas: what is added to what they give
 
     @classmethod
     def of(cls, module: nn.Module) -> "Gains":
@@ -53,7 +59,9 @@ class Gains:
 
     def area(self, name: str, activity: jax.Array) -> jax.Array:
         """What the area or stream `name` gives: f32[..., B, U]."""
-        return activity * self.areas[name] if name in self.areas else activity
+        if name in self.areas:
+            activity = activity * self.areas[name]
+        return activity + self.levels[name] if name in self.levels else activity
 
     def pathway(self, pathway: Pathway, activity: jax.Array) -> jax.Array:
         """What `pathway` carries of its source's activity."""
@@ -81,9 +89,12 @@ def names(wiring: Wiring) -> dict[str, tuple[str, ...]]:
 
 
 def intact(wiring: Wiring) -> dict[str, dict[str, jax.Array]]:
-    """A gain of 1 for everything."""
+    """A gain of 1 for everything, and a level of 0 for each unit of an area."""
     one = jnp.ones(())
-    return {kind: dict.fromkeys(each, one) for kind, each in names(wiring).items()}
+    gains = {kind: dict.fromkeys(each, one) for kind, each in names(wiring).items()}
+    # Of the shape that a mean activity has, so that one program serves both.
+    levels = {area.name: jnp.zeros(area.units) for area in wiring.areas}
+    return gains | {"levels": levels}
 
 
 def apply(
@@ -92,6 +103,7 @@ def apply(
     areas: Iterable[str] | Mapping[str, Any] = (),
     pathways: Iterable[str] | Mapping[str, Any] = (),
     memories: Iterable[str] | Mapping[str, Any] = (),
+    levels: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """`params` of a network with this lesion, in place of any earlier one.
 
@@ -100,12 +112,15 @@ def apply(
       areas: areas or streams to silence, or {name: gain}.
       pathways: pathways to cut, written "SPL -> M1", or {name: gain}.
       memories: recurrent areas whose memory to cut, or {name: gain}.
+      levels: {area: what is added to its activity after the gain}, [units].
 
     Raises:
       ConfigError: the network has no such area, pathway or memory.
     """
     gains = intact(wiring)
-    for kind, chosen in zip(KINDS, (areas, pathways, memories), strict=True):
+    for kind, chosen in zip(
+        KINDS, (areas, pathways, memories, levels or {}), strict=True
+    ):
         if not isinstance(chosen, Mapping):
             chosen = dict.fromkeys(chosen, 0.0)
         for name, gain in chosen.items():
