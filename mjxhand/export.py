@@ -18,6 +18,7 @@ import tyro
 from mjxhand import cli, runs
 from mjxhand.arguments import build, option_types, split
 from mjxhand.checkpoint import CheckpointError, Checkpoints
+from mjxhand.command_options import Dir
 from mjxhand.config import ConfigError
 from mjxhand.metrics import FILE
 
@@ -28,7 +29,7 @@ PROG = "python -m mjxhand.export"
 class Options:
     """Copy what a run needs to go on on another machine."""
 
-    dir: cli.Dir
+    dir: Dir
     """Folder of the run."""
     to: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
     """New folder."""

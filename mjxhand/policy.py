@@ -139,14 +139,14 @@ def lesioned(policy: Policy, parts: str) -> Policy:
             f"--lesion {parts}: this network does not tell its areas (`wiring`)"
         )
     known = lesions.single(wiring)
-    chosen: dict[str, list[str]] = {kind: [] for kind in lesions.KINDS}
+    chosen: dict[str, Any] = {}
     for part in parts.split(","):
         name = " ".join(part.split())
         if name not in known:
             hint = suggest(name, known) or f"; choose of {', '.join(known)}"
             raise ConfigError(f"--lesion: this network has no {name!r}{hint}")
         for kind, each in known[name].items():
-            chosen[kind] += each
+            chosen.setdefault(kind, []).extend(each)
     cut = lesions.apply(policy.params, wiring, **chosen)
     return dataclasses.replace(policy, params=cut)
 

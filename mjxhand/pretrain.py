@@ -23,6 +23,7 @@ import tyro
 from mjxhand import cli, presets, vision_file
 from mjxhand.arguments import build, option_types, split
 from mjxhand.babble import Hands
+from mjxhand.command_options import Preset
 from mjxhand.config import (
     Config,
     ConfigError,
@@ -46,7 +47,7 @@ TEST = 2_000_003
 class PretrainOptions:
     """Supervised learning of the object's pose from frames."""
 
-    preset: cli.Preset = ""
+    preset: Preset = ""
     """Preset whose scene and network size are used; by default laptop on a CPU, else fpn."""
     out: str = "vision.npz"
     """File to write; it is kept up to date while the stream learns."""

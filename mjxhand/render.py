@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from mjxhand import cli, evaluate, meshes, pretrained, touch
+from mjxhand.command_options import RenderOptions
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.overlay import draw
@@ -189,7 +190,7 @@ def film(
         return save_whole(path, lambda hidden: write(hidden, pictures, fps))
 
 
-def film_run(options: cli.RenderOptions) -> Path:
+def film_run(options: RenderOptions) -> Path:
     """Play the policy of a run folder and film it; by default into `RUN/film.mp4`."""
     path = Path(options.out or pretrained.output_folder(options.dir) / "film.mp4")
     writer(path)  # refuse the name before the policy has played

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from pages import FENCE, INLINE, PAGES, ROOT, blocks, text_of
 
-from mjxhand import arguments, cli, presets, view
+from mjxhand import arguments, cli, command_options, presets, view
 from mjxhand.analyse.command import parse as parse_analyse
 from mjxhand.atlas import __main__ as atlas_command
 from mjxhand.atlas.refresh import RefreshOptions
@@ -98,7 +98,7 @@ def known_options() -> set[str]:
     """Options of training, those that turn a switch off, and SLURM's."""
     options = {
         name
-        for kind in (cli.TrainOptions, Config)
+        for kind in (command_options.TrainOptions, Config)
         for name in arguments.option_types(kind)
     }
     off = {"--no-" + name.removeprefix("--") for name in options}

@@ -26,7 +26,7 @@ from mjxhand.analyse import (
 from mjxhand.analyse.display import Display
 from mjxhand.analyse.evidence import Evidence
 from mjxhand.analyse.recording import AREA, CONTROL, Recording
-from mjxhand.cli import Dir
+from mjxhand.command_options import Dir
 from mjxhand.config import ConfigError, Impl
 from mjxhand.evaluate import Policy, load_policy, make_env
 from mjxhand.pretrained import output_folder
