@@ -21,6 +21,7 @@ def test_parts_are_silenced_by_their_names(laptop):
     silent = {
         kind: {name for name, gain in each.items() if float(gain) == 0.0}
         for kind, each in gains.items()
+        if kind != "levels"  # what silent areas are held at: 0
     }
     assert silent == {
         "areas": {"PMC", "touch"},
