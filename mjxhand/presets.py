@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import jax
 
+from mjxhand import tasks
 from mjxhand.checks import check as check
 from mjxhand.checks import flatten as flatten
 from mjxhand.config import (
@@ -174,6 +175,20 @@ def fitted(preset: Config, given: Mapping[str, str]) -> Config:
     if frames or given.get("scene.object", "cube") not in CUBES:
         env = replace(env, pose_encoding="absolute")
     return replace(preset, env=env, curriculum=curriculum)
+
+
+def remark(config: Config) -> str:
+    """What to know of a preset that is used for a task of another unit; mostly nothing."""
+    made_for = tasks.find(PRESETS[config.preset].env.task).unit
+    unit = tasks.find(config.env.task).unit
+    if unit == made_for:
+        return ""
+    other = "reach" if unit == "m" else "laptop"
+    return (
+        f"note: distances of {config.env.task} are in {unit}, but the rewards of preset "
+        f"{config.preset} are for {made_for}: begin with preset {other}, or set "
+        "--env.reward.progress"
+    )
 
 
 def default_preset() -> str:

@@ -236,6 +236,9 @@ def main(argv: list[str] | None = None) -> int:
     config, options = cli.parse_config(argv)
     presets.check(config, jax.device_count())
     out = Path(options.out)
+    remark = presets.remark(config)
+    if remark and options.resume is None and distributed.is_main():
+        print(remark, file=sys.stderr)
     # What cannot be built is refused before there is a folder.
     env = Env(config)
     _agent(config, env)

@@ -145,6 +145,14 @@ class Player:
 
 def require_screen() -> None:
     """Raises: ConfigError: this process has no screen to open a window on."""
+    if sys.platform == "darwin":
+        from mujoco import viewer
+
+        # A window there belongs to the main thread, which only this interpreter leaves to it.
+        if getattr(viewer, "_MJPYTHON", None) is None:
+            raise ConfigError(
+                "on macOS a window needs MuJoCo's interpreter: mjpython -m mjxhand.view"
+            )
     if sys.platform != "linux":
         return
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mjxhand import cli, runs
+from mjxhand import cli, presets, runs
 from mjxhand.config import ConfigError
 from mjxhand.presets import PRESETS, check
 
@@ -78,6 +78,21 @@ def test_short_names(given):
 def test_a_preset_for_the_cube_serves_other_tasks_objects_and_eyes(preset, argv):
     config, _ = cli.parse_config([preset, *argv.split()])
     check(config, num_devices=1)
+
+
+@pytest.mark.parametrize(
+    ("argv", "other"),
+    [
+        ("laptop --task reach", "preset reach"),
+        ("reach --task chain", "preset laptop"),
+        ("laptop --task chain", ""),
+        ("reach --task opposition", ""),
+    ],
+)
+def test_rewards_for_another_unit_are_remarked_upon(argv, other):
+    remark = presets.remark(cli.parse_config(argv.split())[0])
+    assert other in remark
+    assert bool(remark) == bool(other)
 
 
 def test_what_was_asked_for_is_not_dropped_with_the_presets_own():

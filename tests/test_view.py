@@ -2,9 +2,12 @@
 
 import dataclasses
 import itertools
+import sys
 import time
+import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -54,6 +57,34 @@ def test_the_policy_goes_on_from_where_it_was_pushed(env):
     assert player.data.qpos[env.scene.cube_qpos.start + 2] > lift - 0.1
 
 
+class Watcher:
+    """In place of an agent: keeps what it is shown."""
+
+    def act(self, weights, stats, memory, obs, began):
+        self.seen = obs
+        return memory, types.SimpleNamespace(logits=None)
+
+    @property
+    def distribution(self):
+        hold = jnp.full((1, 20), (SMOKE.env.bins - 1) // 2)
+        return types.SimpleNamespace(sample=lambda logits, key: hold)
+
+
+def test_the_policy_sees_a_push_in_the_step_that_follows_it(env, policy):
+    watcher = Watcher()
+    player = view.Player(env, dataclasses.replace(policy, agent=watcher))
+    state = jax.vmap(env.reset)(jax.random.split(jax.random.PRNGKey(0), 1))
+    cube = env.scene.cube_qpos.start
+    pushed = state.physics.qpos.at[0, cube].add(0.01)
+    pushed = state.replace(physics=state.physics.replace(qpos=pushed))
+    key = jax.random.PRNGKey(1)
+    player._control_step(
+        (policy.params, policy.stats), (), pushed, jnp.ones(1, bool), key, env.params
+    )
+    moved = watcher.seen["vision"] - state.obs["vision"]
+    np.testing.assert_allclose(moved[0], [0.01, 0, 0, 0, 0, 0, 0], atol=1e-6)
+
+
 def test_it_runs_at_the_speed_of_life(env):
     player = view.Player(env, None)
     next(player.play())  # compiled
@@ -74,6 +105,16 @@ def test_without_a_screen_one_line_says_so(monkeypatch, capsys):
     assert error.count("\n") == 1
     assert "no screen" in error
     assert "mjxhand.render" in error
+
+
+def test_on_macos_it_asks_for_mujocos_interpreter(monkeypatch, capsys):
+    monkeypatch.setattr(view.sys, "platform", "darwin")
+    viewer = types.SimpleNamespace(_MJPYTHON=None)
+    monkeypatch.setitem(sys.modules, "mujoco.viewer", viewer)
+    assert view.main([]) == 2
+    assert "mjpython -m mjxhand.view" in capsys.readouterr().err
+    viewer._MJPYTHON = object()
+    view.require_screen()
 
 
 def test_options(monkeypatch, capsys):
