@@ -30,7 +30,7 @@ class EnvParams:
     goal_angle_max: jax.Array  # [] rad, the curriculum's farthest goal
     goals: Any = None  # what the task draws goals from, if it needs anything
     worlds: Any = None  # randomize.World [P, ...]: in what each pool state differs
-    threshold: Any = None  # [] what counts as reached now; None: the task's threshold
+    threshold: Any = None  # [] the curriculum's threshold; None: the task's own
     onward: Any = None  # [] probability that a goal goes on about an axis; None: never
     keep_state: Any = (
         None  # [] probability that a time-out leaves the hand as it is; None: never

@@ -45,10 +45,12 @@ def judge(
     """
     distance = task.distance(state.goal, body)
     dropped = task.dropped(body) & finite
-    near = distance
+    # Tasks compare with their own threshold. Where a curriculum has another one, the distance
+    # is scaled instead, so that both ratios are equal.
+    scaled = distance
     if params.threshold is not None:
-        near = distance * (task.threshold / params.threshold)
-    success = task.reached(state.goal, body, near) & ~dropped & finite
+        scaled = distance * (task.threshold / params.threshold)
+    success = task.reached(state.goal, body, scaled) & ~dropped & finite
     terms = task.reward_terms(
         weights,
         progress=state.distance - distance,

@@ -132,17 +132,17 @@ class Progress:
             Text(f"{line['update']}/{self._total} updates"),
             Text(f"{self._eta(line)} left", "bold"),
         )
-        far = ("out of time", _percent(line, "time_out_rate"))
+        row = ("out of time", _percent(line, "time_out_rate"))
         if self._curriculum:
             angle = _number(line, "goal_angle_max", "{:.2f}")
-            far = ("goals up to", f"{angle} of {self._goal_angle_max:.2f} rad")
+            row = ("goals up to", f"{angle} of {self._goal_angle_max:.2f} rad")
         rows = [
             ("env steps", f"{count(line['env_steps'])} of {count(self._steps)}"),
             ("goals/episode", _number(line, "goals_per_episode", "{:.2f}")),
             ("simulated", _number(line, "simulated_years", "{:.3g}") + " years"),
             ("dropped", _percent(line, "drop_rate")),
             ("speed", _number(line, "sps", "{:,.0f}") + " steps/s"),
-            far,
+            row,
             ("learning rate", _number(line, "policy/learning_rate", "{:.1e}")),
             ("KL", _number(line, "policy/kl", "{:.4f}")),
         ]

@@ -93,7 +93,7 @@ def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
         jax.random.split(key_reset, num_envs), params
     )
     if params.keep_state is not None:
-        # After the draw of start states, which is then the same without it.
+        # Start states are drawn for all first, so that they are the same without this option.
         fresh = _kept(env, stepped, fresh, key_reset, params)
     state = where(ended, fresh, stepped)
     record = {

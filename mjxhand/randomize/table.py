@@ -148,7 +148,7 @@ def rows_of(config: Config, thing: str) -> dict[str, Row]:
                 f"{env.task} is empty: leave it out"
             )
     rows = dict(TABLE) if word == "all" else {name: TABLE[name] for name in named}
-    # Settings older than the table, which also stand alone.
+    # Three settings of `env` turn a row on by themselves, with a range of their own.
     if env.pose_noise_angle:
         spread = (0.0, env.pose_noise_angle)
         rows["angle_noise"] = replace(TABLE["angle_noise"], range=spread)
