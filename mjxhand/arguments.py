@@ -104,7 +104,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     meant = MEANT.get(name.lstrip("-"))
     if meant in known:
         return f" (did you mean {meant}?)"
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
     if not near:  # the group left out: --gamma for --ppo.gamma
         last = name.lstrip("-").rpartition(".")[2]
         tails = {k.lstrip("-").rpartition(".")[2]: k for k in known}

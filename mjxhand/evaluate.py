@@ -156,7 +156,7 @@ class Evaluator:
             "goal_angle_max": float(goal_angle_max),
         }
 
-    def _blocks(self, policy: Policy, seed: int, goal_angle_max: float, steps: int):
+    def _blocks(self, policy: Policy, seed: int, goal_angle_max: float, steps: int = 0):
         """Yields the tally and the first environment's frames after each block."""
         params = self.env.make_params(POOL_SEED + seed)
         params = params.replace(goal_angle_max=np.float32(goal_angle_max))

@@ -169,7 +169,8 @@ def train(
         Stop(lambda: run and run.say_late()) as stop,
         watch.Watchdog(Path(out), stall) as watchdog,
     ):
-        run = Run(config, out, debug_nans=debug_nans, env=env)
+        known = {} if env is None else {"env": env}
+        run = Run(config, out, debug_nans=debug_nans, **known)
         if resume:
             run.restore()
         else:
