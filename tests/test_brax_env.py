@@ -39,6 +39,13 @@ def test_the_actor_sees_nothing_privileged(env):
     )
 
 
+def test_metrics_can_be_added_up(env):
+    """brax sums them over an episode: running totals would be counted again at every step."""
+    metrics = jax.vmap(env.reset)(jax.random.split(jax.random.PRNGKey(0), 4)).metrics
+    assert not {"goals", "return", "length"} & set(metrics)
+    assert {"success", "dropped"} <= set(metrics)
+
+
 def test_ends_are_true_resets_and_time_outs_are_truncations(env):
     """Ten control steps per goal: held still, all time out at the tenth."""
     wrapped = brax_env.wrap(env, episode_length=1000)

@@ -31,6 +31,25 @@ def test_parts_are_silenced_by_their_names(laptop):
     assert "lesion" not in laptop.params
 
 
+def test_a_curriculum_limits_no_evaluation(laptop):
+    """Its curriculum begins at 0.8 rad; π is what people type."""
+    assert laptop.config.curriculum.enabled
+    for farthest in (0.7, 3.1416):
+        env = evaluate.make_env(laptop.config, goal_angle_max=farthest)
+        assert env.config.env.goal_angle_max == farthest
+        assert env.task.is_near == (farthest < 3)
+    upright = evaluate.make_env(laptop.config, goal_angle_max=3.1416, goal_axis="z")
+    assert upright.task.is_near
+    with pytest.raises(ConfigError, match=r"at most 3\.14159"):
+        evaluate.make_env(laptop.config, goal_angle_max=3.2)
+
+
+def test_what_does_nothing_is_refused_in_an_evaluation(laptop):
+    chain = {"task": "chain", "goal_angle_max": 1.0, "goal_encoding": "absolute"}
+    with pytest.raises(ConfigError, match=r"^env\.goal_angle_max does nothing "):
+        evaluate.make_env(laptop.config, **chain)
+
+
 @pytest.mark.parametrize(
     ("parts", "words"), [("PMCC", "did you mean PMC?"), ("", "choose of SSC, SPL")]
 )
