@@ -169,6 +169,20 @@ def parse_render(argv: Sequence[str]) -> RenderOptions:
     return options
 
 
+def only_help(argv: Sequence[str], prog: str, text: str | None) -> bool:
+    """For a command without options: whether help was asked for, and is printed.
+
+    Raises:
+        ConfigError: anything else was given.
+    """
+    if {"-h", "--help"} & set(argv):
+        print(text)
+        return True
+    if argv:
+        raise ConfigError(f"{prog} takes no options")
+    return False
+
+
 def refuse_unwritable(option: str, path: str | Path) -> None:
     """Refuse a file to write that is a folder, or in a folder that is not there.
 

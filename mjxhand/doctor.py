@@ -175,11 +175,8 @@ def _test(console: Console, impl: Impl) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
     argv = sys.argv[1:] if argv is None else argv
-    if {"-h", "--help"} & set(argv):
-        print(__doc__)
+    if cli.only_help(argv, "python -m mjxhand.doctor", __doc__):
         return 0
-    if argv:
-        raise ConfigError("python -m mjxhand.doctor takes no options")
     console = Console(highlight=False)
     machine = look()
     table = Table.grid(padding=(0, 2))

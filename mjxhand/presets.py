@@ -167,7 +167,9 @@ def fitted(preset: Config, given: Mapping[str, str]) -> Config:
         given: settings that somebody chose besides, as texts by dotted name.
     """
     env, curriculum = preset.env, preset.curriculum
-    if given.get("env.task", env.task) != env.task:
+    task = given.get("env.task", env.task)
+    # Of somebody's own task nothing is known here: its `check` says what it has no use for.
+    if task != env.task and task in tasks.TASKS:
         curriculum = CurriculumConfig(keep_state=curriculum.keep_state)
     frames = given.get("env.vision", env.vision) == "pixels"
     if frames:

@@ -169,8 +169,7 @@ def train(
         Stop(lambda: run and run.say_late()) as stop,
         watch.Watchdog(Path(out), stall) as watchdog,
     ):
-        known = {} if env is None else {"env": env}
-        run = Run(config, out, debug_nans=debug_nans, **known)
+        run = Run(config, out, debug_nans=debug_nans, env=env)
         if resume:
             run.restore()
         else:

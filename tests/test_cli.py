@@ -80,6 +80,11 @@ def test_a_preset_for_the_cube_serves_other_tasks_objects_and_eyes(preset, argv)
     check(config, num_devices=1)
 
 
+def test_a_task_of_ones_own_keeps_the_presets_curriculum():
+    config, _ = cli.parse_config(["laptop", "--task", "my_file:MyTask"])
+    assert config.curriculum == PRESETS["laptop"].curriculum
+
+
 @pytest.mark.parametrize(
     ("argv", "other"),
     [

@@ -21,7 +21,7 @@ class Fake(train.Run):
     clock = 0.0
     skipped = 0.0
 
-    def __init__(self, config, out, debug_nans=False):
+    def __init__(self, config, out, debug_nans=False, env=None):
         physics = types.SimpleNamespace(impl="none")
         self.env = types.SimpleNamespace(label="nothing", physics=physics)
         self.config, self.out, self.checkpoints = config, out, Checkpoints(out)

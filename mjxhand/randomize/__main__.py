@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 
 from mjxhand import cli
-from mjxhand.config import ConfigError
 from mjxhand.randomize import markdown
 
 
@@ -12,11 +11,8 @@ from mjxhand.randomize import markdown
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
     argv = sys.argv[1:] if argv is None else argv
-    if {"-h", "--help"} & set(argv):
-        print(__doc__)
+    if cli.only_help(argv, "python -m mjxhand.randomize", __doc__):
         return 0
-    if argv:
-        raise ConfigError(f"{argv[0]}: python -m mjxhand.randomize has no arguments")
     print(markdown(), end="")
     return 0
 
