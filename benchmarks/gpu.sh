@@ -22,6 +22,7 @@ if [[ -n "${TINY:-}" ]]; then
   run "$python" benchmarks/run.py -f '^((physics|env|policy/fpn|update/laptop)/native/64|pixels/laptop/native/16)$' \
     --repeats 1 --json "$out/speed-native.json"
   run "$python" benchmarks/breakdown.py smoke --impl native --json "$out/breakdown.json"
+  run "$python" benchmarks/memory.py smoke --impl native --num-envs 16 32 --json "$out/memory.json"
   run "$python" benchmarks/first.py smoke --json "$out/first.json"
 else
   # One file per back end and case, so that none is lost with another.
@@ -31,6 +32,7 @@ else
         --json "$out/speed-$impl-${kind//\//-}.json"
     done
     run "$python" benchmarks/breakdown.py fpn --impl "$impl" --json "$out/breakdown-$impl.json"
+    run "$python" benchmarks/memory.py fpn --impl "$impl" --json "$out/memory-$impl.json"
     run "$python" benchmarks/first.py fpn --option "physics.impl=$impl" \
       --json "$out/first-$impl.json"
   done

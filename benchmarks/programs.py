@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from mjxhand import agent as agent_module
-from mjxhand import physics, presets, scene, sharding
+from mjxhand import batch, physics, presets, scene, sharding
 from mjxhand.config import Config, EnvConfig, PhysicsConfig, SceneConfig
 from mjxhand.env import Env
-from mjxhand.rollout import init_actors, rollout, where
+from mjxhand.rollout import init_actors, rollout
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,6 @@ def env_program(impl: str, num_envs: int, control_steps: int) -> Program:
     config = config_of("fpn", impl, num_envs)
     env = Env(config)
     params = jax.tree.map(jnp.asarray, env.make_params(0))
-    reset = jax.vmap(env.reset, in_axes=(0, None))
-    step = jax.vmap(env.step, in_axes=(0, 0, None))
 
     def run(state, key, params):
         def move(state, key):
@@ -104,17 +102,15 @@ def env_program(impl: str, num_envs: int, control_steps: int) -> Program:
             action = jax.random.randint(
                 key_action, (num_envs, env.num_actuators), 0, config.env.bins
             )
-            stepped = step(state, action, params)
-            fresh = reset(jax.random.split(key_reset, num_envs), params)
-            ended = stepped.terminated | stepped.truncated
-            return where(ended, fresh, stepped), stepped.reward
+            stepped = batch.step(env, state, action, key_reset, params)
+            return stepped.state, stepped.after.reward
 
         return jax.lax.scan(move, state, jax.random.split(key, control_steps))
 
-    keys = jax.random.split(jax.random.PRNGKey(0), num_envs)
+    start = jax.jit(lambda key: batch.reset(env, key, num_envs, params))
     return Program(
         function=run,
-        args=(jax.jit(reset)(keys, params), jax.random.PRNGKey(1), params),
+        args=(start(jax.random.PRNGKey(0)), jax.random.PRNGKey(1), params),
         control_steps=num_envs * control_steps,
         physics_steps=num_envs * control_steps * config.physics.substeps,
         check=lambda out: {"reward": _finite(out[1].mean())},

@@ -132,6 +132,21 @@ def first_table(report: dict) -> list[str]:
     return lines + ["", f"Measured on {where(report)}."]
 
 
+def memory_table(report: dict) -> list[str]:
+    """Lines of the table of a file that `memory.py` wrote."""
+    lines = [
+        "| environments | control steps | memory of an update | of it only while it runs |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['num_envs']:,} | {row['control_steps']:,} | {row['total'] / 2**20:,.0f} MiB"
+        f" | {row['temporaries'] / 2**20:,.0f} MiB |"
+        for row in report["memory"]
+    ]
+    told = f"Preset {report['preset']}, back end {report['impl']}, as compiled"
+    return lines + ["", f"{told} for {where(report)}."]
+
+
 KINDS = {
     "results": speed_table,
     "rivals": rivals_table,
@@ -139,6 +154,7 @@ KINDS = {
     "stages": stages_table,
     "scaling": scaling_table,
     "first": first_table,
+    "memory": memory_table,
     "rows": accuracy_table,
 }
 

@@ -19,9 +19,9 @@ import mujoco
 import numpy as np
 
 from mjxhand import evaluate
+from mjxhand.batch import where
 from mjxhand.env import Env
 from mjxhand.policy import Policy
-from mjxhand.rollout import where
 
 BOUNDS = np.radians([0, 45, 90, 135, 180])
 

@@ -5,10 +5,10 @@ import dataclasses
 import jax
 import numpy as np
 
+from mjxhand import batch
 from mjxhand.config import Config, ConfigError
 from mjxhand.env import Env
 from mjxhand.eye import Eye
-from mjxhand.rollout import where
 
 ENVS = 128
 """Hands that move at once."""
@@ -57,9 +57,8 @@ class Hands:
         """Control steps of all hands from fresh starts; qpos [BLOCK, ENVS, nq] before each."""
         env = self.env
         shape = (ENVS, env.num_actuators)
-        reset = jax.vmap(env.reset, in_axes=(0, None))
         key, key_start = jax.random.split(key)
-        start = reset(jax.random.split(key_start, ENVS), params)
+        start = batch.reset(env, key_start, ENVS, params)
 
         def step(carry, _):
             state, key = carry
@@ -68,10 +67,8 @@ class Hands:
                 action = jax.random.randint(key_action, shape, 0, env.config.env.bins)
             else:
                 action = jax.random.uniform(key_action, shape, minval=-1.0)
-            after = jax.vmap(env.step, in_axes=(0, 0, None))(state, action, params)
-            fresh = reset(jax.random.split(key_reset, ENVS), params)
-            ended = after.terminated | after.truncated
-            return (where(ended, fresh, after), key), state.physics.qpos
+            stepped = batch.step(env, state, action, key_reset, params)
+            return (stepped.state, key), state.physics.qpos
 
         (_, key), qpos = jax.lax.scan(step, (start, key), None, length=BLOCK)
         return key, qpos

@@ -20,9 +20,9 @@ from brax import envs
 from brax.envs.wrappers.training import EpisodeWrapper, VmapWrapper
 from brax.training.agents.ppo import networks
 
+from mjxhand.batch import where
 from mjxhand.config import ConfigError
 from mjxhand.env import Env, State
-from mjxhand.rollout import where
 
 PRIVILEGED = "privileged"
 TOTALS = ("goals", "return", "length")

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjxhand import cli
+from mjxhand import batch, cli
 from mjxhand import tally as tallies
 from mjxhand.agent import Agent
 from mjxhand.env import Env, EnvParams, State
@@ -25,7 +25,6 @@ from mjxhand.policy import (
     policy_of,
     untrained,
 )
-from mjxhand.rollout import where
 from mjxhand.storage import write_text_atomically
 from mjxhand.tally import sentence
 
@@ -89,11 +88,8 @@ class Evaluator:
 
         With the same seed, the episodes of two policies pair by their place.
         """
-        far, tally = self.env.config.env.goal_angle_max, None
-        for tally, _ in self._blocks(policy, seed, far):
-            if bool(jnp.all(tally.over)):
-                break
-        tally = jax.device_get(tally)
+        far = self.env.config.env.goal_angle_max
+        tally, _ = self._run(policy, seed, far)
         return self._summary(policy, tally, seed, far), tallies.per_episode(tally)
 
     def record(self, policy: Policy, *, seed: int = 0, steps: int) -> dict[str, Any]:
@@ -119,20 +115,8 @@ class Evaluator:
         """Both at once: the summary, and at least the first `steps` control steps for a film."""
         if goal_angle_max is None:
             goal_angle_max = self.env.config.env.goal_angle_max
-        tally, kept, count = None, [], 0
-        for tally, frames in self._blocks(policy, seed, goal_angle_max, steps):
-            if count < steps:
-                kept.append(jax.device_get(frames))
-            count += self.env.goal_steps
-            over = not every_episode or bool(jnp.all(tally.over))
-            if over and count >= steps:
-                break
-        return (
-            self._summary(policy, jax.device_get(tally), seed, goal_angle_max),
-            jax.tree.map(lambda *blocks: np.concatenate(blocks)[:steps], *kept)
-            if kept
-            else {},
-        )
+        tally, frames = self._run(policy, seed, goal_angle_max, steps, every_episode)
+        return self._summary(policy, tally, seed, goal_angle_max), frames
 
     def _summary(
         self, policy: Policy, tally: Any, seed: int, goal_angle_max: float
@@ -156,16 +140,31 @@ class Evaluator:
             "goal_angle_max": float(goal_angle_max),
         }
 
-    def _blocks(self, policy: Policy, seed: int, goal_angle_max: float, steps: int = 0):
-        """Yields the tally and the first environment's frames after each block."""
+    def _run(
+        self,
+        policy: Policy,
+        seed: int,
+        goal_angle_max: float,
+        steps: int = 0,
+        every_episode: bool = True,
+    ) -> tuple[Any, dict[str, Any]]:
+        """The tally, and the first environment's first `steps` frames; on the host."""
         params = self.env.make_params(POOL_SEED + seed)
         params = params.replace(goal_angle_max=np.float32(goal_angle_max))
         carry = self._start(jax.random.PRNGKey(seed), params)
+        kept, length = [], self.env.goal_steps
         # The longest episode spends the whole time of a goal on each; a film may go on.
-        num_blocks = max(self.env.task.num_goals, -(-steps // self.env.goal_steps))
-        for _ in range(num_blocks):
+        for block in range(max(self.env.task.num_goals, -(-steps // length))):
             carry, frames = self._block(policy.params, policy.stats, params, carry)
-            yield carry[-1], frames
+            if block * length < steps:
+                kept.append(jax.device_get(frames))
+            over = not every_episode or bool(jnp.all(carry[-1].over))
+            if over and (block + 1) * length >= steps:
+                break
+        film = {}
+        if kept:
+            film = jax.tree.map(lambda *blocks: np.concatenate(blocks)[:steps], *kept)
+        return jax.device_get(carry[-1]), film
 
     def _begin(self, key: jax.Array, params: EnvParams):
         keys = jax.random.split(key, self.episodes + 1)
@@ -185,14 +184,13 @@ class Evaluator:
                 action = self.agent.distribution.mode(out.logits)
             else:
                 action = self.agent.distribution.sample(out.logits, key_action)
-            after = jax.vmap(self.env.step, in_axes=(0, 0, None))(state, action, params)
-            ended = after.terminated | after.truncated
+            # Episodes after the first keep the batch and the film going; they do not count.
+            after, ended, following = batch.step(
+                self.env, state, action, key_reset, params
+            )
             tally = tallies.count(tally, state, after, ended)
             frame = jax.tree.map(lambda x: x[0], _frame(state, began, after, ended))
-            # Episodes after the first keep the batch and the film going; they do not count.
-            keys = jax.random.split(key_reset, self.episodes)
-            fresh = jax.vmap(self.env.reset, in_axes=(0, None))(keys, params)
-            return (where(ended, fresh, after), memory, ended, key, tally), frame
+            return (following, memory, ended, key, tally), frame
 
         return jax.lax.scan(step, carry, None, length=self.env.goal_steps)
 

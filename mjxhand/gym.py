@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mjxhand import batch
 from mjxhand.config import ConfigError
 from mjxhand.env import Env, State
 from mjxhand.make import make as make_env
-from mjxhand.rollout import where
 from mjxhand.streams import is_frames, shape
 from mjxhand.tasks import TASKS
 
@@ -127,7 +127,7 @@ class HandVectorEnv(gymnasium.vector.VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._reset = jax.jit(jax.vmap(env.reset))
-        self._step = jax.jit(self._step_and_reset)
+        self._step = jax.jit(lambda *args: batch.step(env, *args, env.params))
         self._state: State | None = None
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
@@ -143,7 +143,7 @@ class HandVectorEnv(gymnasium.vector.VectorEnv):
         if self._state is None:
             raise ConfigError("step before the first reset: call reset()")
         self._key, key = jax.random.split(self._key)
-        state, stepped = self._step(self._state, jnp.asarray(actions), key)
+        stepped, _, state = self._step(self._state, jnp.asarray(actions), key)
         self._state = state
         terminated, truncated = _host((stepped.terminated, stepped.truncated))
         ended = terminated | truncated
@@ -158,12 +158,6 @@ class HandVectorEnv(gymnasium.vector.VectorEnv):
             truncated,
             info,
         )
-
-    def _step_and_reset(self, state: State, actions: jax.Array, key: jax.Array):
-        stepped = jax.vmap(self.env.step)(state, actions)
-        fresh = jax.vmap(self.env.reset)(jax.random.split(key, self.num_envs))
-        ended = stepped.terminated | stepped.truncated
-        return where(ended, fresh, stepped), stepped
 
 
 def _host(tree: Any) -> Any:

@@ -6,6 +6,7 @@ Runs inside `shard_map` on one device's environments; holds no collective.
 import jax
 import jax.numpy as jnp
 
+from mjxhand import batch
 from mjxhand.agent import Agent
 from mjxhand.config import PPOConfig
 from mjxhand.env import EnvParams
@@ -22,9 +23,8 @@ def init_actors(
 ) -> Actors:
     """`num_envs` environments at the start of an episode."""
     key, key_reset = jax.random.split(key)
-    keys = jax.random.split(key_reset, num_envs)
     return Actors(
-        state=jax.vmap(env.reset, in_axes=(0, None))(keys, params),
+        state=batch.reset(env, key_reset, num_envs, params),
         carry=agent.initial_carry(num_envs, jax.random.fold_in(key_reset, 1)),
         began=jnp.ones(num_envs, bool),
         discounted=jnp.zeros(num_envs),
@@ -72,7 +72,6 @@ def rollout(
 
 
 def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
-    num_envs = actors.began.shape[0]
     key, key_action, key_reset = jax.random.split(actors.key[0], 3)
     carry, out = agent.act(
         learner.params,
@@ -82,20 +81,14 @@ def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
         actors.began,
     )
     action = agent.distribution.sample(out.logits, key_action)
-    stepped = jax.vmap(env.step, in_axes=(0, 0, None))(actors.state, action, params)
+    stepped, ended, state = batch.step(env, actors.state, action, key_reset, params)
     bootstrap = _values(
         agent, learner, carry, stepped.obs, stepped.truncated & ~stepped.terminated
     )
-    ended = stepped.terminated | stepped.truncated
     discounted = cfg.gamma * actors.discounted + stepped.reward
-
-    fresh = jax.vmap(env.reset, in_axes=(0, None))(
-        jax.random.split(key_reset, num_envs), params
-    )
     if params.keep_state is not None:
-        # Start states are drawn for all first, so that they are the same without this option.
-        fresh = _kept(env, stepped, fresh, key_reset, params)
-    state = where(ended, fresh, stepped)
+        # After the start states are drawn, so that those are the same without this option.
+        state = _kept(env, stepped, state, key_reset, params)
     record = {
         "obs": actors.state.obs,
         "began": actors.began,
@@ -119,8 +112,8 @@ def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
     return actors, record
 
 
-def _kept(env, stepped, fresh, key, params):
-    """`fresh`, but some of those whose time was up begin where they are."""
+def _kept(env, stepped, state, key, params):
+    """`state`, but some of those whose time was up begin where they are."""
     num_envs = stepped.truncated.shape[0]
     key_keep, key_goal = jax.random.split(jax.random.fold_in(key, 1))
     here = jax.vmap(env.go_on, in_axes=(0, 0, None))(
@@ -128,7 +121,7 @@ def _kept(env, stepped, fresh, key, params):
     )
     timed_out = stepped.metrics["timed_out"] > 0
     keep = timed_out & jax.random.bernoulli(key_keep, params.keep_state, (num_envs,))
-    return where(keep, here, fresh)
+    return batch.where(keep, here, state)
 
 
 def _values(agent: Agent, learner: Learner, carry, obs, wanted: jax.Array) -> jax.Array:
@@ -153,12 +146,3 @@ def _values(agent: Agent, learner: Learner, carry, obs, wanted: jax.Array) -> ja
 
     start = (wanted, jnp.zeros(num_envs))
     return jax.lax.while_loop(lambda state: state[0].any(), one_block, start)[1]
-
-
-def where(mask: jax.Array, new, old):
-    """Per environment: leaf of `new` where `mask` [N], else of `old`; leaves `[N, ...]`."""
-
-    def select(a, b):
-        return jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b)
-
-    return jax.tree.map(select, new, old)

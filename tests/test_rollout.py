@@ -10,6 +10,7 @@ import pytest
 from test_ppo import TINY
 
 from mjxhand import agent as agent_module
+from mjxhand import batch
 from mjxhand import rollout as rollout_module
 from mjxhand.config import NetworkConfig
 from mjxhand.rollout import init_actors, rollout
@@ -76,7 +77,7 @@ def test_next_value_is_that_of_the_state_before_any_reset(block, monkeypatch):
         )
         key, _, key_reset = jax.random.split(key, 3)
         fresh = reset(jax.random.split(key_reset, len(began)))
-        state = rollout_module.where(experience.episode_end[t], fresh, stepped)
+        state = batch.where(experience.episode_end[t], fresh, stepped)
     assert checked > 100
 
 

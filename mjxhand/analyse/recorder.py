@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mjxhand import rotations, streams
+from mjxhand import batch, rotations, streams
 from mjxhand.agent import Agent, strong
 from mjxhand.analyse import anatomy
 from mjxhand.analyse.recording import AREA, COMMAND, CONTROL, SENSE
@@ -14,7 +14,6 @@ from mjxhand.body import read
 from mjxhand.env import Env
 from mjxhand.evaluate import POOL_SEED
 from mjxhand.networks import distributions
-from mjxhand.rollout import where
 
 BLOCK = 32
 """Control steps of one call of the compiled function."""
@@ -115,9 +114,7 @@ class Recorder:
                 weights.control, weights.stats, watching, state.obs, began
             )
         action = agent.distribution.sample(out.logits, key_action)
-        step = jax.vmap(self.env.step, in_axes=(0, 0, None))
-        after = step(state, action, params)
-        ended = after.terminated | after.truncated
+        after, ended, following = batch.step(self.env, state, action, key_reset, params)
         success = after.metrics["success"] > 0
         frame = self._frame(state, after, action, out) | self._watched(watched)
         frame |= {
@@ -127,11 +124,8 @@ class Recorder:
             "episode": carry["episode"],
             "segment": carry["segment"],
         }
-        fresh = jax.vmap(self.env.reset, in_axes=(0, None))(
-            jax.random.split(key_reset, self.envs), params
-        )
         return {
-            "state": where(ended, fresh, after),
+            "state": following,
             "memory": memory,
             "control": watching,
             "began": ended,
