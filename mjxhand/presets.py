@@ -123,7 +123,7 @@ PRESETS: dict[str, Config] = {
     # two of two CPU cores: docs/learning.md.
     "turning": Config(
         preset="turning",
-        # Half as many physics steps: a third faster, and the policy plays as well at 8 ms.
+        # Half as many physics steps: a third faster, and the policy plays nearly as well at 8 ms.
         scene=SceneConfig(start_pose="cupped", timestep=0.016),
         physics=PhysicsConfig(substeps=5),
         env=replace(
