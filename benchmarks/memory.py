@@ -17,22 +17,14 @@ import environment
 import jax
 import programs
 
-from mjxhand import agent as agent_module
-from mjxhand import sharding
-from mjxhand.env import Env
-
 MIB = 2**20
 
 
 def plan(preset: str, impl: str, num_envs: int) -> dict:
     """Bytes of the update's arguments, results and temporaries; and the seconds to compile."""
     config = programs.config_of(preset, impl, num_envs)
-    env = Env(config)
-    agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
-    program = sharding.Program(
-        config, env, agent, sharding.make_mesh(jax.devices()[:1])
-    )
-    params = env.make_params(0)
+    program = programs.sharded(config, jax.devices()[:1])
+    params = program.env.make_params(0)
     actors = jax.eval_shape(lambda params: program.init_actors(0, params), params)
     begin = time.perf_counter()
     compiled = program.update.lower(program.learner_shapes(), actors, params).compile()

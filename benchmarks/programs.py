@@ -148,15 +148,20 @@ def policy_program(
     )
 
 
+def sharded(config: Config, devices: list | None = None) -> sharding.Program:
+    """The compiled functions of a run, over all devices or those given."""
+    env = Env(config)
+    agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
+    return sharding.Program(config, env, agent, sharding.make_mesh(devices))
+
+
 def update_program(
     preset: str, impl: str, num_envs: int | None, *, pixels: bool = False
 ) -> Program:
     """One whole update over all devices, as `mjxhand.train` runs it."""
     config = config_of(preset, impl, num_envs, pixels=pixels)
-    env = Env(config)
-    agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
-    program = sharding.Program(config, env, agent, sharding.make_mesh())
-    params = program.place_params(env.make_params(0))
+    program = sharded(config)
+    params = program.place_params(program.env.make_params(0))
     return Program(
         function=program.update,
         args=(program.init_learner(0), program.init_actors(0, params), params),
