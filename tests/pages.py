@@ -16,18 +16,24 @@ INLINE = re.compile(r"`([^`\n]+)`")
 
 def text_of(page: Path) -> str:
     """A page; of a notebook its texts."""
-    text = page.read_text(encoding="utf-8")
     if page.suffix != ".ipynb":
-        return text
-    cells = json.loads(text)["cells"]
-    return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] != "code")
+        return page.read_text(encoding="utf-8")
+    return "\n\n".join(cells(page, "markdown"))
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
-    """The code blocks in these languages, without their indentation."""
+    """The code in these languages, without its indentation; of a notebook also its cells."""
     found = FENCE.findall(text_of(page))
+    if page.suffix == ".ipynb":
+        found += [("", "python", code) for code in cells(page, "code")]
     return [
         re.sub(f"^{indent}", "", code, flags=re.M)
         for indent, language, code in found
         if language in languages
     ]
+
+
+def cells(notebook: Path, kind: str) -> list[str]:
+    """Texts of a notebook's cells of one kind: `code` or `markdown`."""
+    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(c["source"]) for c in found if c["cell_type"] == kind]

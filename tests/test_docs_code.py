@@ -27,8 +27,9 @@ def test_snippets_name_what_exists(page):
             elif isinstance(node, ast.ImportFrom):
                 module = importlib.import_module(node.module or "")
                 for alias in node.names:
-                    found = hasattr(module, alias.name) or importlib.util.find_spec(
-                        f"{node.module}.{alias.name}"
+                    found = hasattr(module, alias.name) or (
+                        hasattr(module, "__path__")
+                        and importlib.util.find_spec(f"{node.module}.{alias.name}")
                     )
                     assert found, f"{node.module} has no {alias.name}"
 
