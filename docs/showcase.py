@@ -75,35 +75,45 @@ def results(run: Path) -> dict:
 
 
 def draw(runs: dict[str, list[dict]], path: Path) -> None:
-    """Goals per training episode: the mean over seeds, and their whole spread."""
-    plt = curves.plt
-    figure, axis = plt.subplots(figsize=(6, 3.6), constrained_layout=True)
-    for (brain, several), colour in zip(runs.items(), curves.COLOURS, strict=False):
-        lines = [
-            (
-                [point["env_steps"] for point in run["curve"]],
-                [point["goals_per_episode"] for point in run["curve"]],
-            )
-            for run in several
-        ]
-        lines = [line for line in lines if len(line[0]) > 1]
-        if not lines:
-            continue
-        first, last = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
-        steps = np.linspace(first, last, 200)
-        goals = np.array([np.interp(steps, x, y) for x, y in lines])
-        label = f"{NAMES[brain]} ({len(lines)} seed{'s' * (len(lines) > 1)})"
-        axis.plot(steps / 1e6, goals.mean(0), color=colour, label=label)
-        low, high = goals.min(0), goals.max(0)
-        axis.fill_between(steps / 1e6, low, high, color=colour, alpha=0.2, linewidth=0)
-    axis.set(
-        xlabel="control steps (millions)",
-        ylabel="goals per training episode",
-        ylim=(0, None),
+    """Goals per training episode, and how far away the goals are by then where that grows:
+    the mean over seeds, and their whole spread."""
+    points = [p for several in runs.values() for run in several for p in run["curve"]]
+    shown = {"goals_per_episode": "goals per\ntraining episode"}
+    if len({point["goal_angle_max"] for point in points}) > 1:
+        shown["goal_angle_max"] = "farthest goal, rad"
+    figure, axes = curves.plt.subplots(
+        len(shown),
+        figsize=(6, 2.2 + 1.6 * len(shown)),
+        height_ratios=(3, 2)[: len(shown)],
+        sharex=True,
+        squeeze=False,
+        layout="constrained",
     )
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(frameon=False)
+    for axis, (measure, title) in zip(axes[:, 0], shown.items(), strict=True):
+        for (brain, several), colour in zip(runs.items(), curves.COLOURS, strict=False):
+            long = [run["curve"] for run in several if len(run["curve"]) > 1]
+            if long:
+                _band(axis, long, measure, NAMES[brain], colour)
+        axis.set(ylabel=title, ylim=(0, None))
+    axes[-1, 0].set(xlabel="control steps (millions)")
+    if axes[0, 0].get_legend_handles_labels()[0]:
+        axes[0, 0].legend(frameon=False, loc="lower right")
     figure.savefig(path, dpi=160)
+
+
+def _band(axis, several: list[list[dict]], measure: str, name: str, colour) -> None:
+    """Mean and spread of curves, where all of them have points."""
+    lines = [
+        ([p["env_steps"] for p in curve], [p[measure] for p in curve])
+        for curve in several
+    ]
+    first, last = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
+    steps = np.linspace(first, last, 200)
+    values = np.array([np.interp(steps, x, y) for x, y in lines])
+    label = f"{name} ({len(lines)} seed{'s' * (len(lines) > 1)})"
+    axis.plot(steps / 1e6, values.mean(0), color=colour, label=label)
+    low, high = values.min(0), values.max(0)
+    axis.fill_between(steps / 1e6, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def main() -> int:
