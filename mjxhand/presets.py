@@ -25,7 +25,10 @@ from mjxhand.tasks.variants import CUBES
 _FPN = Config(
     scene=SceneConfig(start_pose="cupped"),
     env=EnvConfig(
-        target_lead=0.3,
+        # As in the showcase. Seven times the goals of the full task after 5 M control steps of
+        # moves of the last target: docs/learning.md.
+        control="relative_to_measured",
+        relative_step=1.0,
         goal_encoding="relative",
         pose_encoding="folded",
         reward=RewardConfig(progress=5.0),
