@@ -126,7 +126,8 @@ PRESETS: dict[str, Config] = {
     # two of two CPU cores: docs/learning.md.
     "turning": Config(
         preset="turning",
-        # Half as many physics steps: a third faster, and the policy plays nearly as well at 8 ms.
+        # Half as many physics steps: a third faster, but played at 8 ms the policy chains half as
+        # many goals (docs/learning.md).
         scene=SceneConfig(start_pose="cupped", timestep=0.016),
         physics=PhysicsConfig(substeps=5),
         env=replace(
