@@ -18,8 +18,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from mjxhand import evaluate
-from mjxhand.batch import where
+from mjxhand import batch, evaluate
 from mjxhand.env import Env
 from mjxhand.policy import Policy
 
@@ -68,11 +67,10 @@ def play(policy: Policy, env: Env, episodes: int, seed: int):
         ended = after.terminated | after.truncated
         told = (after.physics.qpos, after.distance, after.metrics["success"], ended)
         # Of those that have ended nothing is read any more: they stay as they are.
-        return where(ended, state, after), memory, key, told
+        return batch.where(ended, state, after), memory, key, told
 
     key, key_reset = jax.random.split(jax.random.PRNGKey(seed))
-    keys = jax.random.split(key_reset, episodes)
-    state = jax.vmap(env.reset, in_axes=(0, None))(keys, params)
+    state = batch.reset(env, key_reset, episodes, params)
     none = jnp.zeros(episodes, bool)
     yield (*jax.device_get((state.physics.qpos, state.distance)), none, none)
     memory, began = policy.agent.initial_carry(episodes), ~none
