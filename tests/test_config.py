@@ -89,6 +89,8 @@ def test_curriculum_starts_between_threshold_and_farthest_goal():
             check(changed(laptop, "curriculum.start", start), num_devices=1)
     off = changed(changed(laptop, "curriculum.start", 2.0), "curriculum.enabled", False)
     check(off, num_devices=1)
+    # The full task from the beginning, π written with four digits.
+    check(changed(PRESETS["turning"], "curriculum.start", 3.1416), num_devices=1)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -80,10 +80,8 @@ class Reorient(Task):
                 f"({env.threshold:g}) and below the farthest goal at the start "
                 f"({nearest:g})"
             )
-        if (
-            curriculum.enabled
-            and not env.threshold < curriculum.start <= env.goal_angle_max
-        ):
+        start = min(curriculum.start, np.pi)  # 3.1416 is allowed for π
+        if curriculum.enabled and not env.threshold < start <= env.goal_angle_max:
             raise ConfigError(
                 f"curriculum.start ({curriculum.start:g} rad) must be above env.threshold "
                 f"({env.threshold:g}) and at most env.goal_angle_max "
