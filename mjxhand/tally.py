@@ -127,7 +127,7 @@ def by_distance(result: dict[str, Any]) -> str:
     said = [
         f"{math.degrees(part['up_to']) - 180 / QUARTERS:.0f}° to "
         f"{math.degrees(part['up_to']):.0f}°: "
-        f"{part['reached'] / part['goals']:.0%} of {part['goals']}"
+        f"{100 * part['reached'] / part['goals']:.1f} % of {part['goals']}"
         for part in result["by_distance"]
         if part["goals"]
     ]

@@ -68,6 +68,6 @@ def test_goals_are_classed_by_where_they_were_when_given(counted):
     edges = [part["up_to"] for part in counted["by_distance"]]
     np.testing.assert_allclose(edges, np.pi * np.arange(1, 5) / 4)
     assert tallies.by_distance(counted) == (
-        "goals reached, by how far they were: 0° to 45°: 100% of 1, "
-        "90° to 135°: 0% of 1, 135° to 180°: 0% of 1"
+        "goals reached, by how far they were: 0° to 45°: 100.0 % of 1, "
+        "90° to 135°: 0.0 % of 1, 135° to 180°: 0.0 % of 1"
     )
