@@ -12,7 +12,7 @@ import time
 import pytest
 from pages import PAGES, ROOT, blocks, text_of
 
-from mjxhand import atlas
+from mjxhand import atlas, cli
 from mjxhand.wiring import STREAMS
 from mjxhand.wiring import check as check_wiring
 
@@ -206,6 +206,49 @@ def test_the_job_of_several_nodes(tmp_path, code, complete, again):
     subprocess.run(call, cwd=tmp_path, env=environment)
     last = [x for x in (tmp_path / "asked").read_text().splitlines() if "train" in x]
     assert last[-1].endswith("-m mjxhand.train --resume runs/fpn")
+
+
+# Notes what it was asked; the second part is stopped, and resumed the next time.
+PARTS = """#!/bin/bash
+echo "$@" >> asked
+all="$*"
+run="${all##*--resume }"
+[[ "$all" == *--out* ]] && run="${all##*--out }"
+run="${run%% *}"
+mkdir -p "$run"
+touch "$run/config.json"
+[[ "$all" == *"--out brain/finer"* ]] || touch "$run/evaluation.json"
+"""
+
+
+def test_the_full_task_in_parts_goes_on_where_it_was_stopped(tmp_path):
+    fake = tmp_path / "python"
+    fake.write_text(PARTS)
+    fake.chmod(0o755)
+    call = ["bash", ROOT / "docs" / "full_task.sh", "brain", "--seed", "3"]
+    environment = os.environ | {"PYTHON": str(fake)}
+
+    def asked() -> list[list[str]]:
+        subprocess.run(call, cwd=tmp_path, env=environment, check=True)
+        lines = (tmp_path / "asked").read_text().splitlines()
+        (tmp_path / "asked").unlink()
+        return [line.split()[2:] for line in lines]  # without -m mjxhand.train
+
+    first, second = asked()
+    again, *rest = asked()
+    assert again == ["--resume", "brain/finer"]
+    parts = [cli.parse_config(words)[0] for words in (first, second, *rest)]
+    assert [part.network.weights for part in parts] == [
+        "",
+        "brain/turning",
+        "brain/finer",
+        "brain/careful",
+    ]
+    assert [part.env.reward.drop for part in parts] == [10, 10, 40, 150]
+    assert [part.scene.timestep for part in parts] == [0.016, 0.008, 0.008, 0.008]
+    assert {part.seed for part in parts} == {3}
+    # As the kept runs, whose sum the page tells.
+    assert sum(part.total_steps for part in parts) == pytest.approx(47.4e6)
 
 
 def test_the_notebook_has_the_same_job():
