@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The four parts of docs/learning.md, "Towards any orientation": a brain that turns the cube.
 #
-#     bash docs/full_task.sh FOLDER [OPTION ...]    # two hours and a half on two CPU cores
+#     bash docs/full_task.sh FOLDER [OPTION ...]    # about three hours on two CPU cores
 #
 # Options go to every part: --seed 1, --network.name baseline --network.units-scale 0.3,
 # --atlas FILE. Called again it goes on where it was stopped. What comes of it is FOLDER/safe.

@@ -1,6 +1,6 @@
 """One training in parts, each begun with the weights of the one before, as one curve.
 
-python docs/parts.py turning finer careful    # docs/results/NAME-seed0.json → docs/parts.png
+python docs/parts.py turning finer careful safe    # docs/results/NAME-seed0.json → docs/parts.png
 """
 
 import argparse
@@ -19,7 +19,7 @@ def main() -> None:
     names = parser.parse_args().names
     paths = [curves.RESULTS / f"{name}-seed0.json" for name in names]
     if missing := [path.name for path in paths if not path.exists()]:
-        sys.exit(f"docs/results has no {', '.join(missing)}: python docs/curves.py")
+        sys.exit(f"docs/results has no {', '.join(missing)}: python docs/curves.py NAME RUN")
     parts = [json.loads(path.read_text()) for path in paths]
     figure, axes = curves.plt.subplots(
         3, figsize=(9, 5), height_ratios=(3, 1, 1), sharex=True, layout="constrained"
