@@ -19,7 +19,9 @@ def main() -> None:
     names = parser.parse_args().names
     paths = [curves.RESULTS / f"{name}-seed0.json" for name in names]
     if missing := [path.name for path in paths if not path.exists()]:
-        sys.exit(f"docs/results has no {', '.join(missing)}: python docs/curves.py NAME RUN")
+        sys.exit(
+            f"docs/results has no {', '.join(missing)}: python docs/curves.py NAME RUN"
+        )
     parts = [json.loads(path.read_text()) for path in paths]
     figure, axes = curves.plt.subplots(
         3, figsize=(9, 5), height_ratios=(3, 1, 1), sharex=True, layout="constrained"
