@@ -31,6 +31,13 @@ MEANT = {
 }
 """Other people's names of options."""
 
+PLACES = {
+    "--resume": "the folder of a run",
+    "--network.weights": "the folder of a run, or pretrained:NAME",
+    "--out": "a folder",
+}
+"""What is asked for where `a text` would not tell."""
+
 
 def option_types(cls: type, prefix: str = "") -> Options:
     """Types that each option of a dataclass accepts, by name such as `--ppo.num-envs`.
@@ -144,7 +151,8 @@ def _checked(token: str, rest, options: Options) -> str:
     if not equals:
         value = next(rest, None)
         if value is None or value.partition("=")[0].replace("_", "-") in options:
-            raise ConfigError(f"{given} needs a value: {_expected(kinds)}")
+            asked = PLACES.get(name) or _expected(kinds)
+            raise ConfigError(f"{given} needs a value: {asked}")
     return f"{name}={_value(given, value, kinds)}"
 
 

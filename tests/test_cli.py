@@ -149,6 +149,7 @@ WRONG = [
     ("--physics.impl foo", "one of auto, jax, warp, native"),
     ("--ppo.gamma", "--ppo.gamma needs a value"),
     ("--ppo.gamma --seed 1", "--ppo.gamma needs a value"),
+    ("--resume --out runs/mine", "--resume needs a value: the folder of a run"),
     ("--film=3", "give --film or --no-film"),
     ("--film false", "give --film or --no-film"),
     ("-x", "unknown option -x"),
