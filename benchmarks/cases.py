@@ -30,6 +30,7 @@ POLICY_SIZES = {"native": (64, 256, 512), "jax": (64,)}
 UPDATE_SIZES = {
     ("laptop", "native"): (64, 256, 1024),
     ("laptop", "jax"): (64,),
+    ("turning", "native"): (1024,),
     ("fpn", "native"): (64, 256),
 }
 LARGE = (1024, 4096, 8192, 16384)
