@@ -13,6 +13,7 @@ COMMANDS = {
     "render": "a film of it",
     "view": "MuJoCo's interactive viewer with the policy running",
     "analyse": "what each area encodes and what it is needed for",
+    "analyse.across": "what holds over the analyses of several networks",
     "pretrain": "teach V1 to IT the object's pose from camera frames",
     "pretrained": "a policy small enough to send",
     "export": "a run that goes on on another machine",
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print("python -m mjxhand COMMAND [--help], also python -m mjxhand.COMMAND:\n")
         for name, text in COMMANDS.items():
-            print(f"  {name:<12}{text}")
+            print(f"  {name:<16}{text}")
         return 0
     name, *rest = argv
     if name not in COMMANDS:
