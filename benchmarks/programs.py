@@ -77,8 +77,9 @@ def config_of(
     """
     config = presets.PRESETS[preset]
     if pixels:
-        env = replace(config.env, vision="pixels", goal_encoding="absolute")
-        config = replace(config, env=env)
+        # Without what frames have no use for: a folded pose, a relative goal.
+        config = presets.fitted(config, {"env.vision": "pixels"})
+        config = replace(config, env=replace(config.env, vision="pixels"))
     num_envs = num_envs or config.ppo.num_envs
     config = replace(
         config,

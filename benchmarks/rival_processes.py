@@ -24,7 +24,7 @@ def _worker(core: int, start, results) -> None:
     from mjxhand.env import Env
     from mjxhand.rollout import init_actors, rollout
 
-    config = programs.config_of("fpn", "native", 8)
+    config = programs.config_of("fpn", "native", ENVS)
     config = replace(config, physics=replace(config.physics, threads=1))
     cfg = replace(config.ppo, unroll_length=1, chunk_length=1)
     env = Env(config)
