@@ -156,6 +156,7 @@ def test_the_command_writes_tables_and_a_figure(folders, tmp_path, capsys):
         ({"task": "reach"}, "has task reach"),
         ({"pose_encoding": "absolute"}, "has pose encoding absolute"),
         ({"areas": AREAS[:1]}, "other areas, units or pathways"),
+        ({"control": False}, "was made with --no-control"),
     ],
 )
 def test_what_cannot_be_joined_is_refused_in_one_line(

@@ -2,7 +2,8 @@
 
 Joins finished analyses of networks that were trained alike from different seeds. The interval
 of one analysis is over start states of one network; a claim on learning, or on anatomy, needs
-networks as its sample. Writes `DIR/across.csv`, `DIR/verdicts.csv` and figures, and prints both.
+networks as its sample. Writes `DIR/across.csv`, `DIR/verdicts.csv` and a figure, and prints
+what is largest.
 """
 
 import argparse
@@ -14,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from mjxhand import cli
-from mjxhand.analyse import figures, store, style
+from mjxhand.analyse import claims, figures, store, style
+from mjxhand.analyse.lesion import ci95
 from mjxhand.config import ConfigError
 from mjxhand.storage import write_text_atomically
 
@@ -27,7 +28,8 @@ ALIKE = ("task", "goal_encoding", "pose_encoding", "impl", "step_seconds")
 """Facts of an analysis that all must share; and their networks' areas."""
 READ, PLANS, SHARED = "R²", "R² ahead, PMC minus another", "senses that share in a unit"
 RATIO, LOSS = "participation ratio", "goals per episode, with the lesion minus without"
-WHO = ("trained", "untrained", "difference")
+WHO = (*claims.WHO, "difference")
+NEEDED = ("decoding", "selectivity", "dimensions", "planning_test", "claims")
 LEAST, SHOWN = 0.01, 12
 """Smallest difference of R², and number of rows of a measure, that the terminal is told of."""
 
@@ -42,10 +44,10 @@ def values(tables: store.Tables) -> pd.DataFrame:
         _of(tables, "dimensions", RATIO, "ratio"),
     ]
     tested = tables["planning_test"]
-    tested = tested[tested["of"].isin(WHO)]
+    tested = tested[tested["of"].isin(claims.WHO)]
     parts.append(
         tested.assign(
-            measure=PLANS, area="PMC", what=tested["against"], depth=0,
+            measure=PLANS, area=claims.PLANNER, what=tested["against"], depth=0,
             policy=tested["of"], value=tested["difference"],
         )
     )  # fmt: skip
@@ -71,10 +73,8 @@ def _of(tables: store.Tables, name: str, measure: str, column: str) -> pd.DataFr
 def interval(x: np.ndarray) -> tuple[float, float]:
     """Mean of networks, and half width of its 95 % interval (Student); NaN of fewer than 2."""
     x = x[np.isfinite(x)]
-    if len(x) < 2:
-        return (float(x.mean()) if len(x) else np.nan), np.nan
-    half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
-    return float(x.mean()), float(half)
+    mean = float(x.mean()) if len(x) else np.nan
+    return mean, ci95(x) if len(x) > 1 else np.nan
 
 
 def table(analyses: Sequence[store.Tables]) -> pd.DataFrame:
@@ -99,7 +99,7 @@ def table(analyses: Sequence[store.Tables]) -> pd.DataFrame:
     rows = []
     for _, group in every.groupby(KEYS, sort=False):
         wide = group.pivot_table(index="network", columns="policy", values="value")
-        wide = wide.reindex(columns=["trained", "untrained"])
+        wide = wide.reindex(columns=claims.WHO)
         wide["difference"] = wide["trained"] - wide["untrained"]
         row = group[[*KEYS, "depth"]].iloc[0].to_dict() | {"networks": len(wide)}
         for who in WHO:
@@ -129,11 +129,16 @@ def load(folders: Sequence[Path]) -> list[store.Tables]:
     found = [store.load(folder) for folder in folders]
     seen: dict[str, Path] = {}
     for folder, (tables, facts) in zip(folders, found, strict=True):
-        for name in ("decoding", "selectivity", "dimensions", "claims"):
+        for name in NEEDED:
             if name not in tables:
                 raise ConfigError(
                     f"{folder} has no table {name}: analyse that run anew"
                 )
+        if facts.get("control") is False:
+            raise ConfigError(
+                f"{folder} was made with --no-control: without an untrained network nothing "
+                "tells what learning added"
+            )
         who = json.dumps([facts["run"], facts["update"]])
         if who in seen:
             raise ConfigError(

@@ -214,9 +214,9 @@ def _row(
     change = own["goals"] - before["goals"]
     row = {
         "goals": result["goals"]["mean"],
-        "ci95": _ci95(own["goals"]),
+        "ci95": ci95(own["goals"]),
         "change": change.mean(),
-        "change_ci95": _ci95(change),
+        "change_ci95": ci95(change),
         "seconds_per_goal": result["seconds_per_goal"] or np.nan,
     }
     for name, rate in (("dropped", "drop"), ("timed_out", "time_out")):
@@ -228,7 +228,7 @@ def _row(
     return row | {k: result[k] for k in ("episode_seconds", "episodes")}
 
 
-def _ci95(x: np.ndarray) -> float:
+def ci95(x: np.ndarray) -> float:
     """Half width of the 95 % interval of a mean, by Student's t."""
     n = len(x)
     return float(stats.t.ppf(0.975, n - 1) * x.std(ddof=1) / np.sqrt(n))
