@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from flax import linen as nn
 from mjxhand import networks
 from mjxhand import wiring as wirings
 from mjxhand.config import ConfigError, NetworkConfig
+from mjxhand.networks import layers
 from mjxhand.networks.recurrent import CELLS, Recurrent
 
 SIZES = {"vision": 7, "proprioception": 48, "touch": 92, "goal": 4, "privileged": 25}
@@ -179,6 +181,24 @@ def test_several_sources_equal_their_concatenation():
     whole = module.apply(params, carry, (x,), reset)
     parts = module.apply(params, carry, (x[..., :2], x[..., 2:]), reset)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), parts, whole)
+
+
+def test_gradient_of_a_layer_multiplies_without_transposing():
+    """The gradient of a kernel is xᵀ g of rows; XLA's other order, x gᵀ with g transposed in
+    memory, takes twice as long (docs/speed.md)."""
+    sources = (jnp.ones((16, 64, 13)), jnp.ones((16, 64, 24)))
+    layer = layers.Dense(30)
+    params = layer.init(jax.random.PRNGKey(0), *sources)
+
+    def loss(params, *sources):
+        return jnp.square(nn.tanh(layer.apply(params, *sources))).sum()
+
+    text = jax.jit(jax.grad(loss)).lower(params, *sources).compile().as_text()
+    products = re.findall(
+        r" dot\(.*lhs_contracting_dims={(\d)}, rhs_contracting_dims={(\d)}", text
+    )
+    # Two forward, two kernels.
+    assert sorted(products) == [("0", "0")] * 2 + [("1", "0")] * 2
 
 
 def test_recurrent_initialisation():

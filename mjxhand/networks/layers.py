@@ -24,9 +24,19 @@ def project(sources: Sequence[jax.Array], kernel: jax.Array) -> jax.Array:
     products, start = [], 0
     for source in sources:
         end = start + source.shape[-1]
-        products.append(source @ kernel[start:end])
+        products.append(_product(source, kernel[start:end]))
         start = end
     return functools.reduce(jnp.add, products)
+
+
+def _product(source: jax.Array, kernel: jax.Array) -> jax.Array:
+    """source @ kernel over rows f32[N, I].
+
+    Contracting two leading axes at once, XLA would transpose the output's gradient in memory
+    and multiply in the one order that its CPU library is slow at: docs/speed.md.
+    """
+    rows = source.reshape(-1, source.shape[-1])
+    return (rows @ kernel).reshape(*source.shape[:-1], kernel.shape[-1])
 
 
 def width(sources: Sequence[jax.Array]) -> int:
