@@ -5,7 +5,8 @@
 Traces a warm update with JAX's profiler and adds up the time that each operation itself
 took, by the source it was traced from. Times are core-seconds on a CPU and stream-seconds on
 an accelerator; `idle` is what was left of all cores, or of the stream. C MuJoCo's share is the
-processor time of its threads, split by its own timers.
+processor time of its threads, split by its own timers. The trace times an operation on the thread
+that runs it; what XLA's pool computes for it on others is the row `HELPERS`.
 """
 
 import argparse
@@ -39,6 +40,7 @@ SOURCES = (
     ("environment", "mjxhand/rotations"),
 )
 WARP = "MJX: all of Warp"
+HELPERS = "other threads of large operations"
 NETWORK = ("FPN", "Baseline", "policy_head", "value_head", "recurrent")
 
 
@@ -149,6 +151,7 @@ def trace(preset: str, impl: str, num_envs: int | None) -> dict:
     if jax.default_backend() == "cpu":
         cores = len(os.sched_getaffinity(0))
         rows["C MuJoCo"] = clock.cpu
+        rows[HELPERS] = max(0.0, cpu - sum(rows.values()))
     for name in [name for name, seconds in rows.items() if not seconds]:
         del rows[name]
     rows["idle"] = max(0.0, cores * wall - sum(rows.values()))
