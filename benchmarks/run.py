@@ -23,6 +23,8 @@ from cases import CASES
 
 def run_case(name: str, repeats: int) -> dict:
     """Compile, warm up and time one case; runs in a fresh process."""
+    # Else the seconds that compiling takes would be those of reading an earlier result.
+    jax.config.update("jax_enable_compilation_cache", False)
     (case,) = (case for case in CASES if case.name == name)
     start = time.perf_counter()
     program = case.make()
