@@ -127,6 +127,35 @@ class Clock:
         native.ThreadedStepper.step = timed
 
 
+def shares(
+    seconds: dict[str, float],
+    where: dict[str, hlo.Origin],
+    *,
+    wall: float,
+    cores: int = 1,
+    busy: float | None = None,
+    physics: float | None = None,
+) -> dict[str, float]:
+    """Core- or stream-seconds of each row of the table, largest first; they add up to all.
+
+    Args:
+        seconds: what each operation itself took.
+        where: origin of each operation.
+        busy: on a CPU, processor seconds of the whole process.
+        physics: on a CPU, processor seconds of C MuJoCo's threads.
+    """
+    rows: collections.defaultdict[str, float] = collections.defaultdict(float)
+    for name, own in seconds.items():
+        rows[category(where.get(name))] += own
+    if physics is not None:
+        # The trace has the thread that waited for them.
+        rows["C MuJoCo"] = physics
+    if busy is not None:
+        rows[HELPERS] = max(0.0, busy - sum(rows.values()))
+    rows["idle"] = max(0.0, cores * wall - sum(rows.values()))
+    return {k: v for k, v in sorted(rows.items(), key=lambda row: -row[1]) if v}
+
+
 def trace(preset: str, impl: str, num_envs: int | None) -> dict:
     """Compile, warm up and trace one update."""
     clock = Clock()
@@ -144,17 +173,15 @@ def trace(preset: str, impl: str, num_envs: int | None) -> dict:
         (file,) = Path(folder).rglob("*.xplane.pb")
         seconds = self_times(ProfileData.from_file(str(file)))
     where = hlo.origins(compiled.as_text())
-    rows: collections.defaultdict[str, float] = collections.defaultdict(float)
-    for name, own in seconds.items():
-        rows[category(where.get(name))] += own
-    cores = 1
-    if jax.default_backend() == "cpu":
-        cores = len(os.sched_getaffinity(0))
-        rows["C MuJoCo"] = clock.cpu
-        rows[HELPERS] = max(0.0, cpu - sum(rows.values()))
-    for name in [name for name, seconds in rows.items() if not seconds]:
-        del rows[name]
-    rows["idle"] = max(0.0, cores * wall - sum(rows.values()))
+    on_cpu = jax.default_backend() == "cpu"
+    rows = shares(
+        seconds,
+        where,
+        wall=wall,
+        cores=len(os.sched_getaffinity(0)) if on_cpu else 1,
+        busy=cpu if on_cpu else None,
+        physics=clock.cpu if on_cpu else None,
+    )
     return {
         "preset": preset,
         "impl": impl,
@@ -163,7 +190,7 @@ def trace(preset: str, impl: str, num_envs: int | None) -> dict:
         "wall_seconds": wall,
         "cpu_seconds": cpu,
         "physics_wall_seconds": clock.wall,
-        "rows": dict(sorted(rows.items(), key=lambda row: -row[1])),
+        "rows": rows,
     }
 
 
