@@ -10,6 +10,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+# Before JAX: keeps XLA from telling of every program that it loads from its cache.
+import mjxhand  # noqa: F401  # isort: skip
 import jax
 
 PACKAGES = (
