@@ -138,7 +138,7 @@ def make_rows(lay: Layout, m: mjx.Model, d: mjx.Data) -> Rows:
         limit_aref=-limit_b * limit_sign * d.qvel[joint_dof] - limit_pull,
         limit_weight=jnp.where(limit_pos < 0, limit_weight, 0.0),
         directions=directions,
-        aref=-b * _times(directions, d.qvel) - pull,
+        aref=-b * (directions @ d.qvel) - pull,
         plain_weight=jnp.concatenate([tendon[3], plain[3]]),
         pyramid_weight=tuple(p[3] for p in pyramids),
     )
@@ -204,12 +204,10 @@ def _contacts(lay: Layout, m, d):
         of = slice(start, start + num)
         frame = contact.frame[of]
         lines = frame if condim > 1 else frame[:, :1]
-        directions = jnp.einsum("nkx,nvx->nkv", lines, shift[of], precision="highest")
+        directions = jnp.einsum("nkx,nvx->nkv", lines, shift[of])
         weighs = invweight[of]
         if condim > 3:
-            turns = jnp.einsum(
-                "nkx,vx->nkv", frame[:, : condim - 3], turn, precision="highest"
-            )
+            turns = jnp.einsum("nkx,vx->nkv", frame[:, : condim - 3], turn)
             directions = jnp.concatenate([directions, turns * side[of, None]], 1)
         if condim > 1:
             friction = contact.friction[of, : condim - 1]
@@ -235,7 +233,3 @@ def _contacts(lay: Layout, m, d):
         pyramids.append(kind(start, num, condim))
         start += num
     return plain, pyramids
-
-
-def _times(matrix: Array, vector: Array) -> Array:
-    return jnp.einsum("kv,v->k", matrix, vector, precision="highest")

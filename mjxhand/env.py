@@ -18,6 +18,7 @@ from mjxhand import scene as scene_module
 from mjxhand.body import POSE, Body, read
 from mjxhand.config import Config, ConfigError
 from mjxhand.episode import METRICS, EnvParams, State
+from mjxhand.exact import exact
 from mjxhand.eye import Eye
 from mjxhand.physics import PhysicsState, make_physics
 from mjxhand.simulate import simulate
@@ -118,6 +119,7 @@ class Env:
         with jax.ensure_compile_time_eval():
             return self.make_params(self.config.seed)
 
+    @exact
     def reset(self, key: jax.Array, params: EnvParams | None = None) -> State:
         """First state of a new episode: a settled hand, a fresh goal, all counters 0."""
         params = self.params if params is None else params
@@ -131,6 +133,7 @@ class Env:
         target = jnp.asarray(self.scene.start_ctrl, jnp.float32)
         return self._begin(key, key_goal, physics, target, world, frame, params)
 
+    @exact
     def go_on(self, state: State, key: jax.Array, params: EnvParams) -> State:
         """First state of a new episode, in the physical state of `state`, with a fresh goal."""
         key, key_goal = jax.random.split(_raw(key))
@@ -166,6 +169,7 @@ class Env:
             world=world,
         )
 
+    @exact
     def step(
         self, state: State, action: jax.Array, params: EnvParams | None = None
     ) -> State:

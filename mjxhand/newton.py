@@ -51,7 +51,7 @@ def solve(
     """
     problem = _Problem(lay, rows, mass, qfrc_smooth, qacc_smooth)
     starts = [(x, mass_x, problem.residual(x)) for x, mass_x in (
-        (qacc_warmstart, _dot(mass, qacc_warmstart)), (qacc_smooth, qfrc_smooth))]  # fmt: skip
+        (qacc_warmstart, mass @ qacc_warmstart), (qacc_smooth, qfrc_smooth))]  # fmt: skip
     warm, smooth = (problem.cost(*start) for start in starts)
     state = jax.tree.map(lambda a, b: jnp.where(warm < smooth, a, b), *starts)
 
@@ -60,7 +60,7 @@ def solve(
         gradient = mass_qacc - qfrc_smooth - problem.joint_forces(problem.forces(at))
         factor = jax.scipy.linalg.cho_factor(problem.hessian(at), lower=True)
         search = -jax.scipy.linalg.cho_solve(factor, gradient)
-        mass_search, along = _dot(mass, search), problem.apply(search)
+        mass_search, along = mass @ search, problem.apply(search)
         gauss = (search @ (mass_qacc - qfrc_smooth), search @ mass_search)
         alpha = problem.line_search(at, along, gauss, ls_iterations)
         return jax.tree.map(
@@ -97,7 +97,7 @@ class _Problem:
         """J x."""
         rows = self.rows
         limits = rows.limit_sign * x[self.lay.limit_dof]
-        edges = self._edges(_dot(rows.directions, x))
+        edges = self._edges(rows.directions @ x)
         return _Residual(x[self.lay.friction_dof], jnp.concatenate([limits, *edges]))
 
     def residual(self, qacc: Array) -> _Residual:
@@ -131,7 +131,7 @@ class _Problem:
             normal = edges.sum((1, 2))[:, None]
             tangents = edges[..., 0] - edges[..., 1]
             directions[i] = jnp.concatenate([normal, tangents], 1).reshape(-1)
-        whole = _dot(self.rows.directions.T, jnp.concatenate(directions))
+        whole = self.rows.directions.T @ jnp.concatenate(directions)
         limits = self.rows.limit_sign * forces.push[:num_limits]
         return (
             whole
@@ -168,7 +168,7 @@ class _Problem:
                 ).reshape(num * condim, -1)
             ]
             start += num * condim
-        hessian = self.mass + _dot(lines.T, jnp.concatenate(weighed))
+        hessian = self.mass + lines.T @ jnp.concatenate(weighed)
         return hessian + jnp.diag(diagonal)
 
     def line_search(
@@ -227,8 +227,3 @@ class _Problem:
 
     def _pad(self, dofs: slice, values: Array) -> Array:
         return jnp.pad(values, (dofs.start, self.mass.shape[0] - dofs.stop))
-
-
-def _dot(matrix: Array, other: Array) -> Array:
-    # "highest", or some GPUs would round to TF32.
-    return jnp.matmul(matrix, other, precision="highest")

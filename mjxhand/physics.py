@@ -18,6 +18,7 @@ import numpy as np
 
 from mjxhand import foreign, randomize
 from mjxhand.config import ConfigError, PhysicsConfig
+from mjxhand.exact import exact
 from mjxhand.mjx_steps import jax_step, warp_step
 from mjxhand.native import ThreadedStepper
 from mjxhand.physics_state import Array, Index, PhysicsState, Stepped, Variant
@@ -72,7 +73,8 @@ def make_physics(
         raise ConfigError(
             f"physics.impl is {impl!r}: choose one of auto, {', '.join(make)}"
         )
-    return Physics(impl=impl, step_told=make[impl](scene.mj_model, cfg, parts or {}))
+    step = make[impl](scene.mj_model, cfg, parts or {})
+    return Physics(impl=impl, step_told=exact(step))
 
 
 def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Index]):

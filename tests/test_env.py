@@ -78,6 +78,23 @@ def test_streams(env, start):
     assert np.any(start.obs["touch"] > 0)
 
 
+def test_no_product_of_the_environment_is_rounded():
+    """As on NVIDIA GPUs, unless told not to: a tenth of a millimetre of a cube's height."""
+    env = mjxhand.make("reorient", impl="native", pool_size=8, pose_encoding="folded")
+    key = jax.random.PRNGKey(0)
+    state = env.reset(key)
+    programs = {
+        "reset": jax.jit(env.reset).lower(key),
+        "step": jax.jit(env.step).lower(state, HOLD[0]),
+        "go_on": jax.jit(env.go_on).lower(state, key, env.params),
+    }
+    for name, program in programs.items():
+        lines = program.as_text().splitlines()
+        products = [line for line in lines if "stablehlo.dot_general" in line]
+        assert products, name
+        assert all("[HIGHEST, HIGHEST]" in line for line in products), name
+
+
 def test_reset_clears_everything(start):
     for name in ("goal_step", "episode_step", "goals", "reward"):
         assert not np.any(getattr(start, name))

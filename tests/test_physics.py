@@ -286,6 +286,16 @@ def test_mjx_follows_native_for_a_second(made, settled, native, mjx_step):
     assert np.median(2 * np.arccos(np.minimum(dot, 1))) < 0.05
 
 
+def test_no_product_of_the_physics_is_rounded(made, settled, mjx_told):
+    """NVIDIA GPUs multiply in TF32 unless told not to; most of these products are MJX's."""
+    states = first(settled)
+    ctrl = jnp.zeros((BATCH, made.mj_model.nu))
+    text = mjx_told.trace(states, ctrl).lower().as_text()
+    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+    assert len(products) > 100
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+
+
 def test_mjx_slots_are_full_only_where_c_has_as_many_contacts(made, settled, mjx_told):
     """Contacts per condim in each of the ten physics steps, counted by C MuJoCo."""
     states, ctrl = first(settled), gentle_commands(made, 1)[0]

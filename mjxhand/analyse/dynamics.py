@@ -20,6 +20,7 @@ import pandas as pd
 from mjxhand.analyse import anatomy
 from mjxhand.config import ConfigError
 from mjxhand.evaluate import Policy
+from mjxhand.exact import exact
 from mjxhand.networks import layers
 from mjxhand.networks.baseline import Baseline
 from mjxhand.networks.recurrent import find_cell
@@ -131,6 +132,7 @@ def visited(
     return np.asarray(run(zero, jnp.asarray(drives), jnp.asarray(fresh)))
 
 
+@exact
 def fixed_points(
     step: Step,
     starts: np.ndarray,

@@ -25,6 +25,7 @@ from mjxhand.analyse.recorder import expected_action
 from mjxhand.analyse.recording import SENSE, Recording
 from mjxhand.config import ConfigError
 from mjxhand.evaluate import Policy
+from mjxhand.exact import exact
 from mjxhand.networks import vision
 
 WINDOW = 8
@@ -106,6 +107,7 @@ class Attribution:
     error: float  # largest |Σ IG - (f(x) - f(b))|, over the mean size of f(x) - f(b)
 
 
+@exact
 def attribute(
     policy: Policy,
     senses: dict[str, np.ndarray],
