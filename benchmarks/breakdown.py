@@ -172,7 +172,8 @@ def trace(preset: str, impl: str, num_envs: int | None) -> dict:
             cpu = time.process_time() - cpu
         (file,) = Path(folder).rglob("*.xplane.pb")
         seconds = self_times(ProfileData.from_file(str(file)))
-    where = hlo.origins(compiled.as_text())
+    text = compiled.as_text()
+    where = hlo.origins(text)
     on_cpu = jax.default_backend() == "cpu"
     rows = shares(
         seconds,
@@ -190,6 +191,7 @@ def trace(preset: str, impl: str, num_envs: int | None) -> dict:
         "wall_seconds": wall,
         "cpu_seconds": cpu,
         "physics_wall_seconds": clock.wall,
+        "operations": hlo.operations(text),
         "rows": rows,
     }
 
@@ -201,7 +203,7 @@ def show(result: dict) -> None:
         print(f"| {name} | {100 * seconds / total:.1f} % | {each:.1f} µs |")
     print(
         f"{result['control_steps']} control steps in {result['wall_seconds']:.2f} s, "
-        f"{result['cpu_seconds']:.2f} s of processor time"
+        f"{result['cpu_seconds']:.2f} s of processor time, {result['operations']:,} operations"
     )
 
 

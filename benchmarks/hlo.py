@@ -1,6 +1,7 @@
 """What a compiled program's text says: where an operation comes from, what it communicates."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
@@ -13,6 +14,23 @@ _CALLED = re.compile(
     r"(?:body|condition|calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)"
 )
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_KIND = re.compile(r" ([a-z][\w\-]*)\(")
+_CALLING = {"while", "conditional", "call", "async-start"}
+_FREE = _CALLING - {"async-start"} | {
+    "parameter",
+    "constant",
+    "tuple",
+    "get-tuple-element",
+    "bitcast",
+    "after-all",
+    "partition-id",
+    "replica-id",
+    "all-reduce-done",
+    "all-gather-done",
+    "collective-permute-done",
+    "async-done",
+}
+"""Kinds of instructions that run nothing of their own."""
 _TRIPS = re.compile(r'known_trip_count[^}]*?"n":"(\d+)"')
 _SHAPE = re.compile(r"\b(pred|[sufb]f?\d+)\[([\d,]*)\]")
 
@@ -85,37 +103,55 @@ def collectives(text: str) -> list[Collective]:
     Raises:
         ValueError: a collective in a loop whose length the compiler did not know.
     """
-    computations, entry = _computations(text)
-    found: list[Collective] = []
+    found = []
+    for line, times in _executed(text):
+        kind = _COLLECTIVE.search(line)
+        if not kind:
+            continue
+        if times is None:
+            raise ValueError(f"a loop of unknown length holds {line.strip()}")
+        op_name = re.search(r'op_name="([^"]*)"', line)
+        size = _size(line[line.index("=") : kind.start()])
+        name = op_name[1] if op_name else ""
+        found.append(Collective(kind[1], times, size, name))
+    return found
 
-    def visit(name: str, times: int | None) -> None:
+
+def operations(text: str) -> int:
+    """Operations that a program runs per call: on a GPU about as many kernels are launched.
+
+    One in a loop counts as often as the loop runs, or once where the compiler did not know
+    how often.
+    """
+    count = 0
+    for line, times in _executed(text):
+        kind = _KIND.search(line)
+        if kind and kind[1] not in _FREE:
+            count += 1 if times is None else times
+    return count
+
+
+def _executed(text: str) -> Iterator[tuple[str, int | None]]:
+    """Every instruction that runs by itself, and how often per call; None: unknown."""
+    computations, entry = _computations(text)
+
+    def visit(name: str, times: int | None) -> Iterator[tuple[str, int | None]]:
         for line in computations.get(name, ()):
-            kind = _COLLECTIVE.search(line)
-            if kind:
-                if times is None:
-                    raise ValueError(f"a loop of unknown length holds {line.strip()}")
-                op_name = re.search(r'op_name="([^"]*)"', line)
-                found.append(
-                    Collective(
-                        kind[1],
-                        times,
-                        _size(line[line.index("=") : kind.start()]),
-                        op_name[1] if op_name else "",
-                    )
-                )
+            yield line, times
+            kind = _KIND.search(line)
+            if not kind or kind[1] not in _CALLING:
+                continue
             inner = times
-            if re.search(r"\bwhile\(", line):
+            if kind[1] == "while":
                 trips = _TRIPS.search(line)
-                known = trips and times is not None
-                inner = times * int(trips[1]) if known else None  # type: ignore[operator,index]
+                inner = times * int(trips[1]) if trips and times is not None else None
             called = _CALLED.findall(line)
             for branches in _BRANCHES.findall(line):
                 called += [b.strip().lstrip("%") for b in branches.split(",")]
             for other in called:
-                visit(other, inner)
+                yield from visit(other, inner)
 
-    visit(entry, 1)
-    return found
+    return visit(entry, 1)
 
 
 def _computations(text: str) -> tuple[dict[str, list[str]], str]:

@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import environment
+import hlo
 import jax
 from cases import CASES
 
@@ -49,6 +50,7 @@ def run_case(name: str, repeats: int) -> dict:
         "physics_steps_per_second": program.physics_steps / median,
         "prepare_seconds": prepared - start,
         "compile_seconds": compile_seconds,
+        "operations": hlo.operations(compiled.as_text()),
         "run_seconds": seconds,
         "peak_memory_mb": environment.peak_memory_mb(),
         "device_peak_memory_mb": _device_peak_mb(jax.devices()[0]),
@@ -96,7 +98,9 @@ def main() -> int:
         for key in ("control_steps_per_second", "physics_steps_per_second"):
             print(f"{name}.{key} {result[key]:,.0f}")
         for key in ("compile_seconds", "peak_memory_mb"):
-            print(f"{name}.{key} {result[key]:.1f}", flush=True)
+            print(f"{name}.{key} {result[key]:.1f}")
+        # On an accelerator about as many kernels are launched, one after another.
+        print(f"{name}.operations_per_call {result['operations']:,}", flush=True)
     if args.json and results:
         report = {"command": environment.command(), "results": results}
         args.json.write_text(json.dumps(report, indent=1) + "\n")

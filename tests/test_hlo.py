@@ -55,6 +55,24 @@ def test_a_loop_of_unknown_length_is_refused():
         hlo.collectives(compiled(function, jnp.ones((4, 3))))
 
 
+def test_operations_count_as_often_as_their_loops_run():
+    """A product and a sum in a loop of 5 in a loop of 7; what is fused is one operation."""
+
+    @jax.jit
+    def function(x):
+        def inner(y, _):
+            return jnp.sin(jnp.dot(y, y)) + 1.0, None
+
+        def outer(y, _):
+            return jax.lax.scan(inner, y, None, length=5)[0], None
+
+        return jax.lax.scan(outer, x, None, length=7)[0]
+
+    found = hlo.operations(function.lower(jnp.ones((64, 64))).compile().as_text())
+    # The product, the fused rest, and at most a copy, a comparison and the loops' counters.
+    assert 2 * 35 <= found <= 7 * 35
+
+
 def test_origin_of_an_operation_is_the_file_that_wrote_it():
     @jax.jit
     def function(x):
