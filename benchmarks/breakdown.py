@@ -6,7 +6,7 @@ Traces a warm update with JAX's profiler and adds up the time that each operatio
 took, by the source it was traced from. Times are core-seconds on a CPU and stream-seconds on
 an accelerator; `idle` is what was left of all cores, or of the stream. C MuJoCo's share is the
 processor time of its threads, split by its own timers. The trace times an operation on the thread
-that runs it; what XLA's pool computes for it on others is the row `HELPERS`.
+that runs it; what XLA's pool computes for it on others is a row of its own.
 """
 
 import argparse

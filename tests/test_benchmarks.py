@@ -1,4 +1,4 @@
-"""Every case of the benchmarks has settings that its preset accepts."""
+"""The benchmarks: settings that each case's preset accepts, and the shares of an update."""
 
 import collections
 import sys
