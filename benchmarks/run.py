@@ -34,6 +34,7 @@ def run_case(name: str, repeats: int) -> dict:
     function = jax.jit(program.function, donate_argnums=tuple(range(carried)))
     compiled = function.lower(*program.args).compile()
     compile_seconds = time.perf_counter() - prepared
+    text = compiled.as_text()  # None where a backend keeps none
     args = program.args
     seconds = []
     for _ in range(repeats + 1):
@@ -50,7 +51,7 @@ def run_case(name: str, repeats: int) -> dict:
         "physics_steps_per_second": program.physics_steps / median,
         "prepare_seconds": prepared - start,
         "compile_seconds": compile_seconds,
-        "operations": hlo.operations(compiled.as_text()),
+        "operations": hlo.operations(text) if text else None,
         "run_seconds": seconds,
         "peak_memory_mb": environment.peak_memory_mb(),
         "device_peak_memory_mb": _device_peak_mb(jax.devices()[0]),
@@ -100,7 +101,8 @@ def main() -> int:
         for key in ("compile_seconds", "peak_memory_mb"):
             print(f"{name}.{key} {result[key]:.1f}")
         # On an accelerator about as many kernels are launched, one after another.
-        print(f"{name}.operations_per_call {result['operations']:,}", flush=True)
+        if result["operations"] is not None:
+            print(f"{name}.operations_per_call {result['operations']:,}", flush=True)
     if args.json and results:
         report = {"command": environment.command(), "results": results}
         args.json.write_text(json.dumps(report, indent=1) + "\n")
