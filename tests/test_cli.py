@@ -287,3 +287,19 @@ def test_the_real_commands_fail_in_one_line(command, tmp_path):
     assert done.stderr.count("\n") == 1, done.stderr
     assert "nowhere" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["analyse", "analyse.across", "analyse.speed"])
+def test_a_library_that_is_missing_is_one_line(command):
+    """Of those that only analyses need: no traceback, and what to install."""
+    program = (
+        "import runpy, sys\n"
+        "sys.modules['pandas'] = None\n"
+        f"sys.argv = ['mjxhand.{command}']\n"
+        f"runpy.run_module('mjxhand.{command}', run_name='__main__', alter_sys=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: pandas is missing: pip install 'mjxhand[analysis]'\n"

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mjxhand.analyse import extra  # noqa: F401  # isort: skip  # first: what is missing
 import numpy as np
 import pandas as pd
 

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mjxhand.analyse import extra  # noqa: F401  # isort: skip  # first: what is missing
 import numpy as np
 import tyro
 
