@@ -32,6 +32,8 @@ _FREE = _CALLING - {"async-start"} | {
 }
 """Kinds of instructions that run nothing of their own."""
 _TRIPS = re.compile(r'known_trip_count[^}]*?"n":"(\d+)"')
+_TARGET = re.compile(r'custom_call_target="([^"]*)"')
+_SLICES = {"dynamic-slice", "slice", "gather"}
 _SHAPE = re.compile(r"\b(pred|[sufb]f?\d+)\[([\d,]*)\]")
 
 
@@ -123,12 +125,111 @@ def operations(text: str) -> int:
     One in a loop counts as often as the loop runs, or once where the compiler did not know
     how often.
     """
-    count = 0
+    return sum(times or 1 for _, times in _running(text))
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An operation that runs by itself, the times it does per call, and what it moves."""
+
+    name: str
+    target: str
+    """Of a library that is called; else empty."""
+    times: int
+    bytes: int
+    """Read and written each time: arguments and result, or those parts of them that it takes or
+    replaces. What a library moves in between is not told."""
+
+
+def kernels(text: str) -> list[Kernel]:
+    """All of a program; in a loop as `operations` counts them."""
+    computations, _ = _computations(text)
+    sizes = {}
+    for lines in computations.values():
+        for line in lines:
+            if parsed := _parse(line):
+                sizes[parsed.name] = parsed.size
+    found = []
+    for line, times in _running(text):
+        parsed = _parse(line)
+        if parsed is None:
+            continue
+        called = _CALLED.search(line) if parsed.kind == "fusion" else None
+        inside = computations.get(called[1], []) if called else None
+        moved = _moved(parsed, inside, sizes)
+        target = _TARGET.search(line)
+        name = target[1] if target else ""
+        found.append(Kernel(parsed.name, name, times or 1, moved))
+    return found
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    name: str
+    kind: str
+    size: int  # bytes of its result
+    operands: list[str]
+    root: bool
+
+
+def _parse(line: str) -> _Parsed | None:
+    match, kind = _INSTRUCTION.match(line), _KIND.search(line)
+    if not match or not kind:
+        return None
+    shapes = line[line.index(" = ") : kind.start()]
+    if kind[1] == "custom-call":
+        shapes = re.sub(r"\bs8\[\d+\]", "", shapes)  # a library's scratch memory
+    inner = line[kind.end() :].split(")")[0]
+    operands = re.findall(r"%([\w.\-]+)", inner)
+    root = line.lstrip().startswith("ROOT ")
+    return _Parsed(match[1], kind[1], _size(shapes), operands, root)
+
+
+def _moved(parsed: _Parsed, inside: list[str] | None, sizes: dict[str, int]) -> int:
+    """Bytes that an instruction, in a fusion those `inside`, reads and writes."""
+    if inside is None:
+        if parsed.kind in _SLICES:
+            return 2 * parsed.size
+        if parsed.kind == "dynamic-update-slice":
+            return 2 * sizes[parsed.operands[1]]
+        return parsed.size + sum(sizes.get(name, 0) for name in parsed.operands)
+    body = {x.name: x for x in map(_parse, inside) if x}
+    users: dict[str, list[_Parsed]] = {}
+    for x in body.values():
+        for name in x.operands:
+            users.setdefault(name, []).append(x)
+
+    def read(name: str) -> int:
+        total = 0
+        for user in users.get(name, ()):
+            if user.kind == "bitcast":
+                total += read(user.name)
+            elif user.kind in _SLICES and user.operands[0] == name:
+                total += user.size
+            elif user.kind != "dynamic-update-slice" or user.operands[0] != name:
+                return sizes[name]
+        return min(total, sizes[name])
+
+    def written(x: _Parsed) -> int:
+        if x.kind == "tuple":
+            return sum(written(body[name]) for name in x.operands)
+        if x.kind == "bitcast" and x.operands[0] in body:
+            return written(body[x.operands[0]])
+        if x.kind == "dynamic-update-slice":
+            return sizes[x.operands[1]]
+        return x.size
+
+    parameters = [x.name for x in body.values() if x.kind == "parameter"]
+    (root,) = (x for x in body.values() if x.root)
+    return written(root) + sum(map(read, parameters))
+
+
+def _running(text: str) -> Iterator[tuple[str, int | None]]:
+    """`_executed` without what takes no time of its own."""
     for line, times in _executed(text):
         kind = _KIND.search(line)
         if kind and kind[1] not in _FREE:
-            count += 1 if times is None else times
-    return count
+            yield line, times
 
 
 def _executed(text: str) -> Iterator[tuple[str, int | None]]:

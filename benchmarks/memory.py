@@ -1,18 +1,20 @@
 """Memory of one whole update as the compiler lays it out, by number of environments.
 
-    python benchmarks/memory.py [PRESET] [--impl jax] [--num-envs 1024 2048 ...] [--json FILE]
+    python benchmarks/memory.py [PRESET] [--impl jax] [--num-envs 1024 2048 ...] [--on h200]
+        [--json FILE]
 
-Compiles the update of `mjxhand.train` for this machine's devices and runs nothing: sizes are
-those of XLA's plan (arguments, results and what it needs in between), on one device. A plan for
-a CPU is not the one for a GPU, which fuses other operations and has kernels of its own, so there
-it is an estimate. What C MuJoCo holds is outside of it.
+Compiles the update of `mjxhand.train` for one of this machine's devices, or for a GPU that it has
+not, and runs nothing: sizes are those of XLA's plan (arguments, results and what it needs in
+between). What libraries take besides, and what C MuJoCo and Warp hold, is outside of it.
 """
 
 import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import ahead
 import environment
 import jax
 import programs
@@ -20,18 +22,15 @@ import programs
 MIB = 2**20
 
 
-def plan(preset: str, impl: str, num_envs: int) -> dict:
+def plan(preset: str, impl: str, num_envs: int, device: Any) -> dict:
     """Bytes of the update's arguments, results and temporaries; and the seconds to compile."""
     config = programs.config_of(preset, impl, num_envs)
-    program = programs.sharded(config, jax.devices()[:1])
-    params = program.env.make_params(0)
-    actors = jax.eval_shape(lambda params: program.init_actors(0, params), params)
     begin = time.perf_counter()
-    compiled = program.update.lower(program.learner_shapes(), actors, params).compile()
+    compiled = programs.update_for(config, device).compile()
     seconds = time.perf_counter() - begin
     sizes = compiled.memory_analysis()
     if sizes is None:
-        raise SystemExit(f"{jax.default_backend()} does not tell what a program needs")
+        raise SystemExit(f"{device.platform} does not tell what a program needs")
     # Donated arguments are results, too: once.
     total = (
         sizes.argument_size_in_bytes
@@ -56,11 +55,13 @@ def main() -> int:
     parser.add_argument(
         "--num-envs", type=int, nargs="+", default=[1024, 2048, 4096, 8192]
     )
+    parser.add_argument("--on", choices=ahead.GPUS, help="a GPU that is not there")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
+    device = ahead.device(args.on) if args.on else jax.devices()[0]
     rows = []
     for num_envs in args.num_envs:
-        row = plan(args.preset, args.impl, num_envs)
+        row = plan(args.preset, args.impl, num_envs, device)
         rows.append(row)
         print(
             f"{num_envs} environments: {row['total'] / MIB:,.0f} MiB, of them "
@@ -68,7 +69,8 @@ def main() -> int:
             f"{row['compile_seconds']:.0f} s",
             flush=True,
         )
-    environment.save(args.json, memory=rows, preset=args.preset, impl=args.impl)
+    told = {"memory": rows, "preset": args.preset, "impl": args.impl, "on": args.on}
+    environment.save(args.json, **told)
     return 0
 
 

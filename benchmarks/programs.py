@@ -173,6 +173,15 @@ def update_program(
     )
 
 
+def update_for(config: Config, device: Any) -> jax.stages.Lowered:
+    """A whole update on one device, which need not be there, lowered from shapes alone."""
+    program = sharded(config, [device])
+    params = program.env.make_params(0)
+    keys = jax.ShapeDtypeStruct((1, 2), jnp.uint32)
+    actors = jax.eval_shape(program._init_actors, keys, params)
+    return program.update.lower(program.learner_shapes(), actors, params)
+
+
 def _finite(x: jax.Array) -> float:
     if not jnp.isfinite(x):
         raise RuntimeError(f"the program gave {x}")

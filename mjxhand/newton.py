@@ -97,7 +97,8 @@ class _Problem:
         """J x."""
         rows = self.rows
         limits = rows.limit_sign * x[self.lay.limit_dof]
-        edges = self._edges(rows.directions @ x)
+        # Else a GPU would read all directions again for every slice of the product.
+        edges = self._edges(jax.lax.optimization_barrier(rows.directions @ x))
         return _Residual(x[self.lay.friction_dof], jnp.concatenate([limits, *edges]))
 
     def residual(self, qacc: Array) -> _Residual:
@@ -168,8 +169,7 @@ class _Problem:
                 ).reshape(num * condim, -1)
             ]
             start += num * condim
-        hessian = self.mass + lines.T @ jnp.concatenate(weighed)
-        return hessian + jnp.diag(diagonal)
+        return self.mass + jnp.diag(diagonal) + lines.T @ jnp.concatenate(weighed)
 
     def line_search(
         self, at: _Residual, along: _Residual, gauss: tuple[Array, Array], steps: int

@@ -120,7 +120,21 @@ def random_angle(
     distribution function. With a uniform axis and [low, π] the turn is uniform on SO(3)
     given that it is larger than `low`.
     """
-    angles, cdf = jnp.asarray(_ANGLES), jnp.asarray(_HAAR_CDF)
     u = jax.random.uniform(key)
-    u = jnp.interp(low, angles, cdf) * (1.0 - u) + jnp.interp(high, angles, cdf) * u
-    return jnp.clip(jnp.interp(u, cdf, angles), low, high)
+    below, up_to = (_interpolate(x, _ANGLES, _HAAR_CDF) for x in (low, high))
+    u = below * (1.0 - u) + up_to * u
+    return jnp.clip(_interpolate(u, _HAAR_CDF, _ANGLES), low, high)
+
+
+def _interpolate(x: jax.Array | float, xs: np.ndarray, ys: np.ndarray) -> jax.Array:
+    """`jnp.interp` for x in [xs[0], xs[-1]], to the bit.
+
+    That searches in a loop, whose 13 turns would be some 40 kernels on a GPU; here they are laid
+    out, and become part of one.
+    """
+    xs, ys = jnp.asarray(xs), jnp.asarray(ys)
+    place = jnp.searchsorted(xs, x, side="right", method="scan_unrolled")
+    right = jnp.clip(place, 1, xs.size - 1)
+    left = right - 1
+    share = (x - xs[left]) / (xs[right] - xs[left])
+    return ys[left] + share * (ys[right] - ys[left])

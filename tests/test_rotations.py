@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy import stats
 from scipy.spatial.transform import Rotation
 
@@ -75,6 +76,27 @@ def test_random_quaternion_is_uniform_on_so3():
     turned = scipy(q).apply([1.0, 0.0, 0.0])
     for i in range(3):
         assert stats.kstest(turned[:, i], stats.uniform(-1, 2).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_interpolation_is_that_of_jax(inverse):
+    tables = rotations._ANGLES, rotations._HAAR_CDF
+    xs, ys = tables[::-1] if inverse else tables
+    between = np.random.default_rng(0).uniform(xs[0], xs[-1], 5000)
+    x = jnp.asarray(np.concatenate([between, xs]), jnp.float32)
+    x = jnp.clip(x, 0, jnp.asarray(xs)[-1])
+    np.testing.assert_array_equal(
+        jax.jit(jax.vmap(lambda x: rotations._interpolate(x, xs, ys)))(x),
+        jax.jit(lambda x: jnp.interp(x, jnp.asarray(xs), jnp.asarray(ys)))(x),
+    )
+
+
+def test_a_random_angle_loops_over_nothing():
+    """A loop of a few scalars is dozens of kernels on a GPU."""
+    keys = jax.random.split(jax.random.PRNGKey(0), 8)
+    draw = jax.vmap(lambda key: rotations.random_angle(key, 0.4, 2.0))
+    on_gpu = jax.jit(draw).trace(keys).lower(lowering_platforms=("cuda",))
+    assert "stablehlo.while" not in on_gpu.as_text()
 
 
 def test_random_angle_is_the_haar_density_cut_to_the_interval():
