@@ -5,18 +5,23 @@ default (actor 4 x 32, critic 5 x 256, swish; 318,000), and our `mlp` at 0.38 of
 (288,000).
 """
 
+import contextlib
 import functools
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from unittest import mock
 
 import jax
+import jax.numpy as jnp
+import mujoco
 import programs
 from rival_physics import Pair, timed
 
 import mjxhand
 from mjxhand import agent as agent_module
-from mjxhand import brax_env, presets, sharding
+from mjxhand import brax_env, mjx_steps, physics, presets, sharding
+from mjxhand.config import PhysicsConfig
 from mjxhand.env import Env
 
 ENVS, UNROLL, MINIBATCHES, EPOCHS = 256, 16, 4, 2
@@ -25,13 +30,55 @@ UPDATES = 3
 
 
 def make() -> Pair:
-    """brax through MJX, as it is meant to run."""
+    """brax through MJX, with our solver and rows of constraints, which made it faster."""
     return _ours(), functools.partial(_theirs, "jax")
+
+
+def make_published() -> Pair:
+    """brax through MJX as it is published: `mjx.step`, whose solver is its own."""
+
+    def theirs() -> float:
+        with _published_step():
+            return _theirs("jax")
+
+    return _ours(), theirs
 
 
 def make_native() -> Pair:
     """brax with our native physics, which the adapter gives it too."""
     return _ours(), functools.partial(_theirs, "native")
+
+
+@contextlib.contextmanager
+def _published_step() -> Iterator[None]:
+    """The `jax` back end made meanwhile steps with `mjx.step`; sensors as ours, in the last."""
+
+    def make(model: mujoco.MjModel, cfg: PhysicsConfig, parts):
+        from mujoco import mjx
+
+        assert not parts
+        quiet = mjx_steps._without_sensors(model)
+        loud, quiet = (
+            mjx_steps._to_host(mjx.put_model(m, impl="jax")) for m in (model, quiet)
+        )
+        template = mjx_steps._to_host(mjx.make_data(model, impl="jax"))
+
+        def step(state, ctrl, variant=None):
+            assert variant is None
+            data = mjx_steps._load(mjx_steps._to_device(template), state, ctrl)
+            data = jax.lax.fori_loop(
+                0,
+                cfg.substeps - 1,
+                lambda _, data: mjx.step(mjx_steps._to_device(quiet), data),
+                data,
+            )
+            data = mjx.step(mjx_steps._to_device(loud), data)
+            return mjx_steps._unload(data), jnp.bool_(False)
+
+        return step
+
+    with mock.patch.object(physics, "jax_step", make):
+        yield
 
 
 def _ours() -> Callable[[], float]:

@@ -9,7 +9,9 @@ machine does weighs on both; a ratio is that of the medians. What is compared:
     box-hand   MJX on our scene against MJX on the hand as published (boxes, meshes; 2 ms)
     processes  gathering with the full network: all environments in one program against one
                process per core, each with one environment and a policy of batch 1
-    brax       a whole PPO update on `reorient`: ours (native) against brax's PPO (MJX)
+    brax       a whole PPO update on `reorient`: ours (native) against brax's PPO: through MJX
+               with our solver (brax), as published (brax-published), with our native physics
+               (brax-native)
 """
 
 import argparse
@@ -71,8 +73,15 @@ RIVALS = (
         "brax",
         "control steps/s",
         "our PPO, mlp of brax's size, native, 256 environments",
-        "brax's PPO, its default mlp, MJX (jax), 256 environments",
+        "brax's PPO, its default mlp, MJX (jax) with our solver, 256 environments",
         rival_brax.make,
+    ),
+    Rival(
+        "brax-published",
+        "control steps/s",
+        "our PPO, mlp of brax's size, native, 256 environments",
+        "brax's PPO, its default mlp, MJX (jax) as published, 256 environments",
+        rival_brax.make_published,
     ),
     Rival(
         "brax-native",

@@ -9,8 +9,9 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 
 import mujoco
 import numpy as np
@@ -24,8 +25,19 @@ _STATE = (
 )
 _STATE_AND_CTRL = _STATE | mujoco.mjtState.mjSTATE_CTRL.value
 
-BLOCKS_PER_THREAD = 4
-"""Copies differ in cost (contacts), so threads take blocks from a common queue."""
+
+def blocks(count: int, threads: int) -> Iterator[tuple[int, int]]:
+    """Begins and ends of the blocks of `count` copies that threads take one after another.
+
+    Copies differ in cost (contacts) and cores in what else they do. So blocks shrink: each is a
+    share of half of what is left, and the last ones, for which all other threads wait, are small.
+    """
+    begin = 0
+    while begin < count:
+        size = max(2, (count - begin) // (2 * threads))
+        end = min(count, begin + size)
+        yield begin, end
+        begin = end
 
 
 def _warn(message: str) -> None:
@@ -56,8 +68,11 @@ class ThreadedStepper:
         threads = threads or usable_cores()
         self.model = native_model(model)
         self._substeps = substeps
-        self._blocks = BLOCKS_PER_THREAD * threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="mujoco")
+        self._threads = threads
+        # The thread that calls works, too.
+        self._helpers = ThreadPoolExecutor(
+            max(1, threads - 1), thread_name_prefix="mujoco"
+        )
         self._workers: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for _ in range(threads):
             self._workers.put(_Worker(self.model, parts or {}))
@@ -99,15 +114,26 @@ class ThreadedStepper:
         if last_ctrl is not None and delay is not None:
             late = (last_ctrl.reshape(count, -1), delay.reshape(count).astype(int))
         values = [x.reshape(count, *x.shape[len(batch) :]) for x in model]
-        edges = np.linspace(0, count, min(self._blocks, count) + 1).astype(int)
+        shares = list(blocks(count, self._threads))
+        left = iter(shares)  # of a list: threads may share it
+        helpers = min(self._threads, len(shares)) - 1
 
-        def block(i: int, j: int) -> None:
-            self._step_block(range(i, j), before, after, sensors, late, values)
+        def work() -> None:
+            with self._borrowed() as worker:
+                for begin, end in left:
+                    numbers = range(begin, end)
+                    self._step_block(
+                        worker, numbers, before, after, sensors, late, values
+                    )
 
         with self._turn:
-            done = self._pool.map(block, edges[:-1], edges[1:])
-            for _ in done:
-                pass
+            others = [self._helpers.submit(work) for _ in range(helpers)]
+            try:
+                work()
+            finally:
+                wait(others)  # they write into what this call returns
+            for other in others:
+                other.result()
         after = after.reshape(*batch, -1)
         return (
             after[..., :nq],
@@ -116,25 +142,29 @@ class ThreadedStepper:
             sensors.reshape(*batch, -1),
         )
 
-    def _step_block(self, numbers, before, after, sensors, late, values) -> None:
+    @contextmanager
+    def _borrowed(self) -> Iterator["_Worker"]:
         worker = self._workers.get()
         try:
-            model, data = worker.model, worker.data
-            for i in numbers:
-                worker.vary([x[i] for x in values])
-                mujoco.mj_setState(model, data, before[i], _STATE_AND_CTRL)
-                wait = late[1][i] if late else 0
-                if wait:
-                    ctrl = data.ctrl.copy()
-                    data.ctrl[:] = late[0][i]
-                    worker.step(wait, sense=False)
-                    data.ctrl[:] = ctrl
-                worker.step(self._substeps - 1 - wait, sense=False)
-                worker.step(1, sense=True)
-                mujoco.mj_getState(model, data, after[i], _STATE)
-                sensors[i] = data.sensordata
+            yield worker
         finally:
             self._workers.put(worker)
+
+    def _step_block(self, worker, numbers, before, after, sensors, late, values):
+        model, data = worker.model, worker.data
+        for i in numbers:
+            worker.vary([x[i] for x in values])
+            mujoco.mj_setState(model, data, before[i], _STATE_AND_CTRL)
+            delay = late[1][i] if late else 0
+            if delay:
+                ctrl = data.ctrl.copy()
+                data.ctrl[:] = late[0][i]
+                worker.step(delay, sense=False)
+                data.ctrl[:] = ctrl
+            worker.step(self._substeps - 1 - delay, sense=False)
+            worker.step(1, sense=True)
+            mujoco.mj_getState(model, data, after[i], _STATE)
+            sensors[i] = data.sensordata
 
 
 class _Worker:

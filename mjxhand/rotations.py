@@ -132,9 +132,9 @@ def _interpolate(x: jax.Array | float, xs: np.ndarray, ys: np.ndarray) -> jax.Ar
     That searches in a loop, whose 13 turns would be some 40 kernels on a GPU; here they are laid
     out, and become part of one.
     """
-    xs, ys = jnp.asarray(xs), jnp.asarray(ys)
-    place = jnp.searchsorted(xs, x, side="right", method="scan_unrolled")
-    right = jnp.clip(place, 1, xs.size - 1)
+    at, value = jnp.asarray(xs), jnp.asarray(ys)
+    place = jnp.searchsorted(at, x, side="right", method="scan_unrolled")
+    right = jnp.clip(place, 1, at.size - 1)
     left = right - 1
-    share = (x - xs[left]) / (xs[right] - xs[left])
-    return ys[left] + share * (ys[right] - ys[left])
+    share = (x - at[left]) / (at[right] - at[left])
+    return value[left] + share * (value[right] - value[left])

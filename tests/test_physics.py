@@ -10,7 +10,7 @@ import pytest
 
 from mjxhand import mjx_steps, physics, scene
 from mjxhand.config import ConfigError, PhysicsConfig, SceneConfig
-from mjxhand.native import ThreadedStepper
+from mjxhand.native import ThreadedStepper, blocks
 
 BATCH = 32  # one compiled shape for every test of MJX
 CUPPED = SceneConfig(start_pose="cupped")
@@ -107,6 +107,37 @@ def test_native_is_a_loop_of_mj_step(made, settled, threads):
             np.testing.assert_array_equal(state[2][i], d.qacc_warmstart)
             np.testing.assert_array_equal(sensordata[i], d.sensordata)
     assert (sensordata[:, made.sensors["touch"]] > 0).any()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 16])
+@pytest.mark.parametrize("count", [0, 1, 7, 256, 1000])
+def test_blocks_hold_every_copy_once_and_shrink(count, threads):
+    found = list(blocks(count, threads))
+    assert [i for block in found for i in range(*block)] == list(range(count))
+    sizes = [end - begin for begin, end in found]
+    assert sizes == sorted(sizes, reverse=True)
+    # No thread begins with more than half of its share, and the last wait for little.
+    assert all(size <= max(2, count / (2 * threads)) for size in sizes)
+    assert all(size <= 2 for size in sizes[-1:])
+
+
+def test_an_error_in_any_thread_of_native_is_raised(made, settled, monkeypatch):
+    """And the threads go on to serve the next call."""
+    stepper = ThreadedStepper(made.mj_model, 1, threads=3)
+    ctrl = np.tile(made.start_ctrl, (len(settled.qpos), 1))
+    args = (settled.qpos, settled.qvel, settled.qacc_warmstart, ctrl)
+    real = ThreadedStepper._step_block
+
+    def fail_once(self, worker, numbers, *rest):
+        if len(settled.qpos) - 1 in numbers:
+            raise RuntimeError("the last block")
+        real(self, worker, numbers, *rest)
+
+    monkeypatch.setattr(ThreadedStepper, "_step_block", fail_once)
+    with pytest.raises(RuntimeError, match="the last block"):
+        stepper.step(*args)
+    monkeypatch.undo()
+    assert np.isfinite(stepper.step(*args)[0]).all()
 
 
 def test_native_solver_settings_change_only_digits(made, settled):
