@@ -144,7 +144,35 @@ def memory_table(report: dict) -> list[str]:
         for row in report["memory"]
     ]
     told = f"Preset {report['preset']}, back end {report['impl']}, as compiled"
-    return lines + ["", f"{told} for {where(report)}."]
+    return lines + ["", f"{told} {_compiled(report)}."]
+
+
+def kernels_table(report: dict) -> list[str]:
+    """Lines of the table of a file that `kernels.py` wrote."""
+    result = report["kernels"]
+    rows = result["rows"]
+    seconds = sum(row["seconds"] for row in rows.values())
+    lines = ["| part | kernels | moved | at least | share |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {name} | {row['kernels']:,} | {row['bytes'] / 1e9:.1f} GB"
+        f" | {1e3 * row['seconds']:.1f} ms | {100 * row['seconds'] / seconds:.1f} % |"
+        for name, row in rows.items()
+    ]
+    steps = result["control_steps"]
+    told = (
+        f"Preset {result['preset']}, back end {result['impl']}, {result['num_envs']:,} environments:"
+        f" {steps:,} control steps in {seconds:.3f} s at least, {steps / seconds:,.0f} per second at"
+        f" most; traced in {result['trace_seconds']:.0f} s, compiled in"
+        f" {result['compile_seconds']:.0f} s"
+    )
+    return lines + ["", f"{told} {_compiled(report)}."]
+
+
+def _compiled(report: dict) -> str:
+    """For what, and where."""
+    if report.get("on"):
+        return f"for one {report['on'].upper()}, which was not there, on {where(report)}"
+    return f"for {where(report)}"
 
 
 KINDS = {
@@ -155,6 +183,7 @@ KINDS = {
     "scaling": scaling_table,
     "first": first_table,
     "memory": memory_table,
+    "kernels": kernels_table,
     "rows": accuracy_table,
 }
 
