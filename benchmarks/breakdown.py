@@ -55,7 +55,8 @@ def category(origin: hlo.Origin | None) -> str:
     if "warp" in name.lower():
         return WARP
     if name.endswith("/ffi_call"):
-        return "C MuJoCo"
+        of_mjx = any("mjx/" in file for file in origin.files)
+        return WARP if of_mjx else "C MuJoCo"
     for file in origin.files:
         for row, part in SOURCES:
             if part in file:

@@ -5,7 +5,7 @@
 Compiles the update of `mjxhand.train` for one of this machine's devices, or for a GPU that it has
 not, and runs nothing. On a GPU an operation is about a kernel. `at least` is the larger of two
 times: the bytes at the memory's bandwidth, and a launch. Reads that caches answer make it less,
-arithmetic, uncoalesced reads and what libraries do inside make it more.
+arithmetic, uncoalesced reads and what libraries and Warp do inside make it more.
 """
 
 import argparse

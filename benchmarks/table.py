@@ -160,10 +160,10 @@ def kernels_table(report: dict) -> list[str]:
     ]
     steps = result["control_steps"]
     told = (
-        f"Preset {result['preset']}, back end {result['impl']}, {result['num_envs']:,} environments:"
-        f" {steps:,} control steps in {seconds:.3f} s at least, {steps / seconds:,.0f} per second at"
-        f" most; traced in {result['trace_seconds']:.0f} s, compiled in"
-        f" {result['compile_seconds']:.0f} s"
+        f"Preset {result['preset']}, back end {result['impl']},"
+        f" {result['num_envs']:,} environments: {steps:,} control steps in {seconds:.3f} s"
+        f" at least, {steps / seconds:,.0f} per second at most; traced in"
+        f" {result['trace_seconds']:.0f} s, compiled in {result['compile_seconds']:.0f} s"
     )
     return lines + ["", f"{told} {_compiled(report)}."]
 
@@ -171,7 +171,9 @@ def kernels_table(report: dict) -> list[str]:
 def _compiled(report: dict) -> str:
     """For what, and where."""
     if report.get("on"):
-        return f"for one {report['on'].upper()}, which was not there, on {where(report)}"
+        return (
+            f"for one {report['on'].upper()}, which was not there, on {where(report)}"
+        )
     return f"for {where(report)}"
 
 

@@ -40,6 +40,20 @@ def test_the_preset_accepts_the_environments_of_the_processes(one_device):
     programs.config_of("fpn", "native", rival_processes.ENVS)
 
 
+@pytest.mark.parametrize(
+    ("name", "files", "row"),
+    [
+        ("step/ffi_call", ("mujoco/mjx/_src/forward.py",), breakdown.WARP),
+        ("step/ffi_call", ("mjxhand/foreign.py", "mjxhand/physics.py"), "C MuJoCo"),
+        ("while/add", ("mjxhand/newton.py", "mjxhand/mjx_steps.py"), "MJX: solver"),
+        ("step/mul", ("mujoco/mjx/_src/smooth.py",), "MJX: the rest"),
+        ("transpose(jvp(FPN))/M1", ("mjxhand/ppo.py",), "learning: network backward"),
+    ],
+)
+def test_an_operation_belongs_to_what_wrote_it(name, files, row):
+    assert breakdown.category(hlo.Origin(name, files)) == row
+
+
 @dataclass
 class Event:
     name: str
