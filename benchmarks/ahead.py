@@ -52,6 +52,8 @@ def device(name: str) -> Any:
     """
     # Else JAX would look for a GPU, and leave its plugin out for want of one.
     jax.config.update("jax_platforms", "cpu")
+    # A cached program cannot be read without the GPU.
+    jax.config.update("jax_enable_compilation_cache", False)
     try:
         made = topologies.get_topology_desc(
             platform="cuda",

@@ -90,6 +90,8 @@ def main() -> int:
         f"{steps:,} control steps in {seconds:.3f} s at least, {steps / seconds:,.0f}/s at"
         f" most; compiled in {result['compile_seconds']:.0f} s"
     )
+    if breakdown.WARP in result["rows"]:
+        print("of Warp the buffers it is given are counted; its kernels come on top")
     environment.save(args.json, kernels=result, on=args.on, launch=LAUNCH)
     return 0
 

@@ -165,7 +165,13 @@ def kernels_table(report: dict) -> list[str]:
         f" at least, {steps / seconds:,.0f} per second at most; traced in"
         f" {result['trace_seconds']:.0f} s, compiled in {result['compile_seconds']:.0f} s"
     )
-    return lines + ["", f"{told} {_compiled(report)}."]
+    lines += ["", f"{told} {_compiled(report)}."]
+    if any("Warp" in name for name in rows):
+        lines += [
+            "",
+            "Of Warp the buffers it is given are counted; its kernels come on top.",
+        ]
+    return lines
 
 
 def _compiled(report: dict) -> str:
