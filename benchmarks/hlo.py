@@ -125,7 +125,7 @@ def operations(text: str) -> int:
     One in a loop counts as often as the loop runs, or once where the compiler did not know
     how often.
     """
-    return sum(times or 1 for _, times in _running(text))
+    return sum(times for _, times in _running(text))
 
 
 @dataclass(frozen=True)
@@ -153,13 +153,13 @@ def kernels(text: str) -> list[Kernel]:
     for line, times in _running(text):
         parsed = _parse(line)
         if parsed is None:
-            continue
+            raise ValueError(f"no instruction that is known here: {line.strip()}")
         called = _CALLED.search(line) if parsed.kind == "fusion" else None
         inside = computations.get(called[1], []) if called else None
         moved = _moved(parsed, inside, sizes)
         target = _TARGET.search(line)
         name = target[1] if target else ""
-        found.append(Kernel(parsed.name, name, times or 1, moved))
+        found.append(Kernel(parsed.name, name, times, moved))
     return found
 
 
@@ -224,12 +224,12 @@ def _moved(parsed: _Parsed, inside: list[str] | None, sizes: dict[str, int]) -> 
     return written(root) + sum(map(read, parameters))
 
 
-def _running(text: str) -> Iterator[tuple[str, int | None]]:
-    """`_executed` without what takes no time of its own."""
+def _running(text: str) -> Iterator[tuple[str, int]]:
+    """`_executed` without what takes no time of its own; unknown counts as once."""
     for line, times in _executed(text):
         kind = _KIND.search(line)
         if kind and kind[1] not in _FREE:
-            yield line, times
+            yield line, 1 if times is None else times
 
 
 def _executed(text: str) -> Iterator[tuple[str, int | None]]:

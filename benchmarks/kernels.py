@@ -3,7 +3,7 @@
     python benchmarks/kernels.py [PRESET] [--impl IMPL] [--num-envs N] [--on h200] [--json FILE]
 
 Compiles the update of `mjxhand.train` for one of this machine's devices, or for a GPU that it has
-not, and runs nothing. On a GPU an operation is about a kernel. `at least` is the larger of two
+not, and runs nothing. On a GPU an operation is about a kernel. `at best` is the larger of two
 times: the bytes at the memory's bandwidth, and a launch. Reads that caches answer make it less,
 arithmetic, uncoalesced reads and what libraries and Warp do inside make it more.
 """
@@ -54,7 +54,6 @@ def count(
         "impl": impl,
         "num_envs": config.ppo.num_envs,
         "control_steps": config.steps_per_update,
-        "physics_steps": config.physics.substeps * config.ppo.unroll_length,
         "trace_seconds": traced - begin,
         "compile_seconds": compiled - traced,
         "rows": dict(sorted(rows.items(), key=lambda row: -row[1]["seconds"])),
@@ -82,13 +81,13 @@ def main() -> int:
     for name, row in result["rows"].items():
         print(
             f"{name:32s} {row['kernels']:8,} kernels {row['bytes'] / 1e9:8.1f} GB"
-            f" {1e3 * row['seconds']:8.1f} ms at least"
+            f" {1e3 * row['seconds']:8.1f} ms at best"
         )
     seconds = sum(row["seconds"] for row in result["rows"].values())
     steps = result["control_steps"]
     print(
-        f"{steps:,} control steps in {seconds:.3f} s at least, {steps / seconds:,.0f}/s at"
-        f" most; compiled in {result['compile_seconds']:.0f} s"
+        f"{steps:,} control steps in {seconds:.3f} s at best, {steps / seconds:,.0f}/s;"
+        f" compiled in {result['compile_seconds']:.0f} s"
     )
     if breakdown.WARP in result["rows"]:
         print("of Warp the buffers it is given are counted; its kernels come on top")

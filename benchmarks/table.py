@@ -152,7 +152,7 @@ def kernels_table(report: dict) -> list[str]:
     result = report["kernels"]
     rows = result["rows"]
     seconds = sum(row["seconds"] for row in rows.values())
-    lines = ["| part | kernels | moved | at least | share |", "|---|---|---|---|---|"]
+    lines = ["| part | kernels | moved | at best | share |", "|---|---|---|---|---|"]
     lines += [
         f"| {name} | {row['kernels']:,} | {row['bytes'] / 1e9:.1f} GB"
         f" | {1e3 * row['seconds']:.1f} ms | {100 * row['seconds'] / seconds:.1f} % |"
@@ -162,7 +162,7 @@ def kernels_table(report: dict) -> list[str]:
     told = (
         f"Preset {result['preset']}, back end {result['impl']},"
         f" {result['num_envs']:,} environments: {steps:,} control steps in {seconds:.3f} s"
-        f" at least, {steps / seconds:,.0f} per second at most; traced in"
+        f" at best, {steps / seconds:,.0f} per second; traced in"
         f" {result['trace_seconds']:.0f} s, compiled in {result['compile_seconds']:.0f} s"
     )
     lines += ["", f"{told} {_compiled(report)}."]
