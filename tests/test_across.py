@@ -126,7 +126,7 @@ def folders(tmp_path):
     paths = []
     for number, each in enumerate(THREE):
         paths.append(tmp_path / f"seed{number}")
-        store.save(paths[-1], each, FACTS | {"run": f"runs/{number}"})
+        store.save(paths[-1], each, FACTS | {"run": f"runs/{number}", "seed": number})
     return paths
 
 
@@ -152,7 +152,9 @@ def test_the_command_writes_tables_and_a_figure(folders, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"run": "runs/0"}, "are of the same network (runs/0, update 7)"),
+        ({"run": "runs/0"}, "are both of run runs/0"),
+        ({"run": "runs/0", "update": 8}, "are both of run runs/0"),
+        ({"run": "runs/0-trained-on", "seed": 0}, "are both of seed 0"),
         ({"task": "reach"}, "has task reach"),
         ({"pose_encoding": "absolute"}, "has pose encoding absolute"),
         ({"areas": AREAS[:1]}, "other areas, units or pathways"),
@@ -162,7 +164,7 @@ def test_the_command_writes_tables_and_a_figure(folders, tmp_path, capsys):
 def test_what_cannot_be_joined_is_refused_in_one_line(
     folders, tmp_path, capsys, facts, words
 ):
-    store.save(folders[1], THREE[1], FACTS | {"run": "runs/1"} | facts)
+    store.save(folders[1], THREE[1], FACTS | {"run": "runs/1", "seed": 1} | facts)
     out = tmp_path / "joined"
     assert run(*folders, "--out", out) == 2
     error = capsys.readouterr().err

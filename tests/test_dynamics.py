@@ -164,6 +164,25 @@ def test_tuning_finds_the_planted_units():
     assert found.eta2[2] == pytest.approx(between / (1 + between), abs=0.05)
 
 
+def test_slow_units_that_share_nothing_with_slow_labels_are_not_tuned():
+    """Samples in another order would say that all of them are."""
+    rng = np.random.default_rng(8)
+    start = np.repeat(np.arange(40), 50)
+    label = rng.integers(6, size=40)[start]
+    x = rng.normal(size=(40, 8))[start] + 0.1 * rng.normal(size=(2000, 8))
+    found = tuning.tuning(x, label, start, permutations=50)
+    assert found["tuned"].sum() == 0
+    shuffled = tuning.tuning(x, label, np.arange(2000), permutations=50)
+    assert shuffled["tuned"].all()
+
+
+def test_a_silent_area_has_no_tuned_units():
+    label = np.arange(200) % 6
+    found = tuning.tuning(np.zeros((200, 4)), label, label // 6, permutations=3)
+    assert found.empty
+    assert {"unit", "preferred", "eta2", "chance", "tuned"} <= set(found)
+
+
 def test_turns_have_the_class_of_their_axis():
     turns = np.array(
         [[1, 0, 0.2], [0, -1, 0.1], [0, 0.2, 0.5], [0.01, 0, 0], [-2, 1, 1]]

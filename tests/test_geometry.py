@@ -32,7 +32,6 @@ def test_participation_ratio_of_a_known_dimension(dimensions):
     joint = joint_of({"x": x.astype(np.float32)})
     row = geometry.dimensions(joint, ["x"]).iloc[0]
     assert row.ratio == pytest.approx(dimensions, rel=0.02)
-    assert row.low <= row.ratio <= row.high
     assert row.components90 == pytest.approx(0.9 * dimensions, abs=1)
 
 
@@ -60,9 +59,63 @@ def test_cka_from_sums_is_that_of_the_arrays():
     y = (x @ rng.normal(size=(6, 4)) + rng.normal(size=(N, 4))).astype(np.float32)
     table = geometry.cka_table(joint_of({"x": x, "y": y}), ["x", "y"])
     value = geometry.matrix(table, "cka").loc["x", "y"]
-    assert value == pytest.approx(geometry.linear_cka(x, y), abs=1e-5)
+    assert value == pytest.approx(geometry.linear_cka(x, y), abs=0.01)
+    assert geometry.matrix(table, "cka").loc["x", "x"] == pytest.approx(1)
+
+
+def test_products_of_groups_are_those_of_a_loop():
+    rng = np.random.default_rng(5)
+    x, y = (rng.normal(size=(N, u)).astype(np.float32) + 1 for u in (3, 2))
+    joint, group = joint_of({"x": x, "y": y}), EPISODE % 10
+    parts = [
+        (x - x.mean(0))[group == g].T @ (y - y.mean(0))[group == g] for g in range(10)
+    ]
+    np.testing.assert_allclose(joint.parts("x", "y"), parts, atol=2e-3)
+    table = geometry.cka_table(joint, ["x", "y"])
+    parts = {pair: joint.parts(*pair) for pair in (("x", "x"), ("x", "y"), ("y", "y"))}
+
+    def cka(groups):
+        xx, xy, yy = (
+            sum((p[g] * p[h]).sum() for g in groups for h in groups if g != h)
+            for p in parts.values()
+        )
+        return xy / np.sqrt(xx * yy)
+
     row = table[(table.a == "x") & (table.b == "y")].iloc[0]
-    assert row.low < value < row.high
+    assert row.cka == pytest.approx(cka(range(10)), abs=1e-6)
+    without = np.array([cka([g for g in range(10) if g != out]) for out in range(10)])
+    half = 2.262 * np.sqrt(0.9 * np.square(without - without.mean()).sum())
+    assert row.high - row.cka == pytest.approx(half, rel=1e-3)
+
+
+def slow(rng, units=20):
+    """Activity that stays near one value from a start to the next: 40 samples, not 4,000."""
+    level = rng.normal(size=(EPISODES, units))
+    return (level[EPISODE] + 0.3 * rng.normal(size=(N, units))).astype(np.float32)
+
+
+def test_slow_activity_that_shares_nothing_is_not_alike():
+    rng, found = np.random.default_rng(6), []
+    for _ in range(30):
+        values = {"a": slow(rng), "b": slow(rng)}
+        table = geometry.cka_table(joint_of(values), values)
+        found.append(table[(table.a == "a") & (table.b == "b")].iloc[0])
+    # Covariances of the arrays would say 0.3.
+    assert geometry.linear_cka(values["a"], values["b"]) > 0.25
+    # What the common mean leaves is U / n², here 0.0125.
+    assert np.mean([row.cka for row in found]) == pytest.approx(0.0125, abs=0.02)
+    assert np.mean([row.low <= 0 <= row.high for row in found]) >= 0.85
+
+
+def test_dimensions_of_slow_activity_are_not_underrated():
+    rng, found, naive = np.random.default_rng(7), [], []
+    for _ in range(30):
+        joint = joint_of({"x": slow(rng)})
+        found.append(geometry.dimensions(joint, ["x"]).iloc[0])
+        naive.append(geometry.participation_ratio(joint.covariance("x", "x")))
+    assert np.mean(naive) < 15
+    assert np.mean([row.ratio for row in found]) == pytest.approx(20, rel=0.05)
+    assert np.mean([row.low <= 20 <= row.high for row in found]) >= 0.85
 
 
 def test_rsa_of_like_and_unlike():
@@ -78,16 +131,19 @@ def test_rsa_of_like_and_unlike():
 def test_rsa_leaves_out_pairs_of_one_start():
     """Two sources that share nothing but the slowness of episodes would look alike."""
     rng = np.random.default_rng(4)
-    few = EPISODE % 4
+    few = EPISODE % 12
     slow = {
-        n: rng.normal(size=(4, 5))[few] + 0.1 * rng.normal(size=(N, 5)) for n in "ab"
+        n: rng.normal(size=(12, 5))[few] + 0.1 * rng.normal(size=(N, 5)) for n in "ab"
     }
-    i, j = np.triu_indices(300, 1)
-    near = {n: geometry.dissimilarity(v[::13][:300])[i, j] for n, v in slow.items()}
-    assert np.corrcoef(near["a"], near["b"])[0, 1] > 0.5
-    # All steps of one of the four levels count as one start.
-    honest = geometry.matrix(geometry.rsa(slow, few, samples=300), "rho").loc["a", "b"]
-    assert honest < np.corrcoef(near["a"], near["b"])[0, 1]
+
+    def rho(start):
+        return geometry.matrix(geometry.rsa(slow, start, samples=300), "rho").loc[
+            "a", "b"
+        ]
+
+    # All steps of one of the twelve levels count as one start.
+    assert abs(rho(few)) < 0.15
+    assert rho(np.arange(N)) > 0.25
 
 
 def sensory(rng):

@@ -16,7 +16,7 @@ from mjxhand.analyse import anatomy, lesion
 from mjxhand.analyse.lesion import Lesion
 from mjxhand.config import ConfigError
 from mjxhand.env import EnvParams, State
-from mjxhand.evaluate import Policy
+from mjxhand.evaluate import Evaluator, Policy
 from mjxhand.networks import distributions
 from mjxhand.networks.fpn import FPN
 
@@ -279,6 +279,30 @@ def test_a_planted_effect_is_found():
         assert table.change[name] == pytest.approx(table.goals[name] - GOALS)
         assert table.time_out_rate[name] > 0.9
         assert table.time_out_change[name] == table.time_out_rate[name]
+
+
+def test_random_units_are_drawn_several_times():
+    """Which units are hit is what the interval is over: here some draws cost all, some nothing."""
+    policy = by_hand()
+    table = lesion.measure(policy, Cued(), [Lesion("random", "PMC")], episodes=50)
+    row = table[table["kind"] == "random"].iloc[0]
+    draws = [Lesion("random", "PMC", draw=draw) for draw in range(lesion.DRAWS)]
+    alone = []
+    for draw in draws:
+        play = Evaluator(Cued(), policy.agent, 50)
+        alone.append(
+            play.each(lesion.lesioned(policy, draw), seed=0)[1]["goals"].mean()
+        )
+    assert len(set(alone)) > 1
+    assert max(alone) == GOALS
+    assert (row["draws"], row["least"], row["most"]) == (
+        lesion.DRAWS, min(alone), max(alone)
+    )  # fmt: skip
+    assert row["goals"] == pytest.approx(np.mean(alone))
+    assert row["change"] == pytest.approx(np.mean(alone) - GOALS)
+    # t of four degrees of freedom.
+    half = 2.7764 * np.std(alone, ddof=1) / np.sqrt(lesion.DRAWS)
+    assert row["ci95"] == row["change_ci95"] == pytest.approx(half, rel=1e-4)
 
 
 def test_changes_are_paired():

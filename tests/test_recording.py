@@ -126,9 +126,11 @@ def test_areas_are_those_of_the_network(recorded, world):
         agent = network.agent
         normal = agent.normalize(obs, network.stats)
         _, out = agent.apply(network.params, agent.initial_carry(ENVS), normal, began)
-        command = expected_action(agent.distribution, out.logits)
-        recorded_command = arrays[recording.COMMAND[prefix]].swapaxes(0, 1)
-        np.testing.assert_allclose(recorded_command, command, atol=2e-6)
+        if prefix == AREA:
+            command = expected_action(agent.distribution, out.logits)
+            np.testing.assert_allclose(
+                arrays["command"].swapaxes(0, 1), command, atol=2e-6
+            )
         for name in ("IPS", "PMC", "M1"):
             np.testing.assert_allclose(
                 arrays[prefix + name].swapaxes(0, 1), out.areas[name], atol=1e-4
@@ -207,12 +209,10 @@ def test_gathering_streams_what_memory_would_hold(recorded):
     # The senses side by side are a source of their own.
     both = found.windows["present"].sums.moments(gather.ALL_SENSES)
     assert both.x_sum.shape[1] == sum(recorded.sizes[n] for n in found.senses)
-    # Each network is asked of its own commands.
+    # Both networks are asked for the same: also for what the one that acts commands.
     other = gather.gather(recorded, CONTROL, groups=3, max_kept=10**6).kept
-    at = found.windows["present"].slices["command"]
-    assert np.abs(other.y["present"] - kept.y["present"])[:, at].max() > 1e-5
-    other.y["present"][:, at] = kept.y["present"][:, at]
     np.testing.assert_array_equal(other.y["present"], kept.y["present"])
+    assert kept.y["present"][:, found.windows["present"].slices["command"]].std() > 0
     # Half a second per goal: no window of 0.8 s is whole.
     assert found.windows["0.8 s"].sums.samples == 0
     assert 0 < found.windows["0.4 s"].sums.samples < recorded.samples
@@ -316,7 +316,7 @@ def test_the_command_goes_on_after_it_was_killed_and_writes_a_whole_report(tmp_p
     assert claims["verdict"].notna().all()
     blocks = pd.read_csv(out / "tables" / "jackknife.csv")
     told = blocks[blocks["target"] == "command"]
-    assert {"trained", "untrained"} == set(told["policy"])
+    assert {"trained", "untrained", "both"} == set(told["policy"])
     assert {"without 0", "without 1", "without 2"} <= set(blocks)
     lesions = pd.read_csv(out / "tables" / "lesions.csv")
     assert {"intact", "memory of PMC", "untrained"} <= set(lesions["lesion"])

@@ -7,7 +7,6 @@ what is largest.
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -125,7 +124,8 @@ def load(folders: Sequence[Path]) -> list[store.Tables]:
     """Tables of analyses that can be joined.
 
     Raises:
-        ConfigError: one is missing, of another network or task, or of the same network twice.
+        ConfigError: one is missing, of another network or task, or of the same network twice:
+            of one run, or of one seed, whose runs begin with the same weights.
     """
     found = [store.load(folder) for folder in folders]
     seen: dict[str, Path] = {}
@@ -140,13 +140,13 @@ def load(folders: Sequence[Path]) -> list[store.Tables]:
                 f"{folder} was made with --no-control: without an untrained network nothing "
                 "tells what learning added"
             )
-        who = json.dumps([facts["run"], facts["update"]])
-        if who in seen:
-            raise ConfigError(
-                f"{folder} and {seen[who]} are of the same network ({facts['run']}, update "
-                f"{facts['update']}): give analyses of different ones"
-            )
-        seen[who] = folder
+        for who in (f"run {facts['run']}", f"seed {facts.get('seed', folder)}"):
+            if who in seen:
+                raise ConfigError(
+                    f"{folder} and {seen[who]} are both of {who}: networks that do not "
+                    "begin with weights of their own are no sample; give one of each"
+                )
+            seen[who] = folder
         for what in ALIKE:
             _refuse_other(
                 folders[0], found[0][1].get(what), folder, facts.get(what), what
@@ -217,10 +217,8 @@ def report(found: pd.DataFrame, said: pd.DataFrame) -> str:
     """The part of the tables that fits a terminal: what is learned, and the verdicts."""
     found = pd.DataFrame(found[found["window"].isin(("present", "past", ""))])
     sure = found["difference"].abs() > found["difference_ci95"]
-    # What is decoded from senses differs by the networks' commands alone.
-    areas = (found["measure"] != READ) | (found["depth"] > 0)
     small = found["measure"].isin((READ, PLANS)) & (found["difference"].abs() < LEAST)
-    learned = found[sure & areas & ~small]
+    learned = found[sure & ~small]
     lines = [
         "95 % intervals are over networks (Student's t), and not corrected for how many"
     ]

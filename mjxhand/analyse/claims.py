@@ -159,7 +159,11 @@ def _turn(evidence: Evidence) -> Claim:
 
 
 def plan_parts(evidence: Evidence) -> list[Part]:
-    """The planner's R² of its network's own command ahead, minus that of each rival."""
+    """The planner's R² of the command ahead, minus that of each rival.
+
+    Both networks are asked for what the trained one commands: commands of their own would
+    differ in how well anything tells them.
+    """
     target = planning.target("command", planning.AHEAD)
     # Each sense alone as well: outliers of one can spoil the fit of all together.
     rivals = (*RIVALS, *evidence.senses)
@@ -196,7 +200,7 @@ def _plans(evidence: Evidence) -> Claim:
     return _claim(
         f"{PLANNER} plans",
         "not measured on actions",
-        f"differences of R² of each network's own command {planning.AHEAD:g} s ahead: {PLANNER} "
+        f"differences of R² of the trained network's command {planning.AHEAD:g} s ahead: {PLANNER} "
         f"over {EXECUTOR}, LPFC, each sense and all senses together. That {EXECUTOR} tells the "
         "present command best is no finding: it alone feeds the actions",
         plan_parts(evidence),

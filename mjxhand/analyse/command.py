@@ -147,6 +147,7 @@ def summary(
         "task": label,
         "run": str(options.dir),
         "update": policy.update,
+        "seed": policy.config.seed,
         "network": asdict(policy.config.network),
         "areas": anatomy.described(policy.agent),
         "impl": recording.settings.impl,

@@ -12,7 +12,7 @@ import numpy as np
 
 from mjxhand.analyse import starts, targets, threads
 from mjxhand.analyse.moments import GROUPS, Gathered, Joint, group_of
-from mjxhand.analyse.recording import AREA, COMMAND, SENSE, Recording
+from mjxhand.analyse.recording import AREA, SENSE, Recording
 from mjxhand.config import Config
 
 MAX_WINDOW = 200_000
@@ -126,13 +126,11 @@ def gather(
     ahead = max(targets.steps_of(w.seconds, recording.step_seconds) for w in windows)
     joint = Joint({n: recording.sizes[n] for n in (*areas, *senses)}, groups)
     needed = [n for n in (*targets.NEEDED, "remaining") if n in recording.sizes]
-    own_command = COMMAND[prefix]
     stride_joint = -(-recording.samples // max_joint)
     stride_kept = -(-recording.samples // max_kept)
     kept, order = [], []
     for shard in range(len(recording)):
-        small = recording.read(shard, [*needed, own_command], ahead)
-        small["command"] = small[own_command]
+        small = recording.read(shard, needed, ahead)
         shape = group[shard].shape
         rows = {}
         for window in windows:

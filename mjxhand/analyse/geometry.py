@@ -40,22 +40,39 @@ def correlation(covariance: np.ndarray) -> np.ndarray:
     return covariance[np.ix_(alive, alive)] * scale[:, None] * scale
 
 
+def between_groups(products: np.ndarray) -> np.ndarray:
+    """Sums of products `[G, G]` of all pairs of different groups, `[1 + G]`.
+
+    The first is of all groups; the others leave out each in turn. An average over samples that
+    hang together (steps of one start state) is off its mean, and its square too large; products
+    of what different start states tell are not.
+    """
+    apart = products - np.diag(np.diag(products))
+    return apart.sum() - np.concatenate([[0.0], 2 * apart.sum(0)])
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """above / below; 0 where nothing varies that groups share."""
+    return np.where(below > 0, above / np.where(below > 0, below, 1.0), 0.0)
+
+
 def dimensions(joint: Joint, names: Iterable[str]) -> pd.DataFrame:
     """Dimensionality of each variable.
 
     Returns:
         `source, units, silent` (units that never vary), `ratio` (participation ratio of the
-        covariance; `low`, `high`), `ratio_standardised` (every unit with the same
-        weight), `components90`.
+        covariance, from products of different groups of start states; `low`, `high`),
+        `ratio_standardised` (every unit with the same weight), `components90`.
     """
     rows = []
     for name in names:
         whole = joint.covariance(name, name)
-        left_out = [
-            participation_ratio(joint.covariance(name, name, g))
-            for g in range(joint.groups)
-        ]
-        estimate = jackknife(participation_ratio(whole), np.array(left_out))
+        parts = joint.parts(name, name)
+        traces = np.trace(parts, axis1=1, axis2=2)
+        ratio = _ratio(
+            between_groups(np.outer(traces, traces)), between_groups(_products(parts))
+        )
+        estimate = jackknife(*_first_and_rest(ratio))
         even = correlation(whole)
         rows.append(
             {
@@ -75,7 +92,8 @@ def dimensions(joint: Joint, names: Iterable[str]) -> pd.DataFrame:
 def cka(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray) -> float:
     """Linear CKA from covariances: |Cxy|² / (|Cxx| |Cyy|), Frobenius; in [0, 1].
 
-    Blind to rotation and to isotropic scale. Samples must be many more than units.
+    Blind to rotation and to isotropic scale. Samples that do not hang together must be many
+    more than units: else what shares nothing looks alike, as it does not in `cka_table`.
     """
     norm = np.sqrt(np.square(xx).sum() * np.square(yy).sum())
     return float(np.square(xy).sum() / norm) if norm > 0 else 0.0
@@ -90,26 +108,39 @@ def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def cka_table(joint: Joint, names: Iterable[str]) -> pd.DataFrame:
-    """Linear CKA of every pair: `a, b, cka, low, high` (95 % over groups)."""
+    """Linear CKA of every pair: `a, b, cka, low, high` (95 % over groups).
+
+    From products of different groups of start states, so that slow activity that shares nothing
+    comes to nearly 0 on average (to units / start states², for the mean that they share), and
+    may fall below it.
+    """
     names = list(names)
-
-    def parts(group: int | None) -> dict[tuple[str, str], float]:
-        own = {n: joint.covariance(n, n, group) for n in names}
-        return {
-            (a, b): cka(own[a], joint.covariance(a, b, group), own[b])
-            for i, a in enumerate(names)
-            for b in names[i:]
-        }
-
-    whole = parts(None)
-    left_out = [parts(g) for g in range(joint.groups)]
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i:]]
+    sums = {p: between_groups(_products(joint.parts(*p))) for p in pairs}
     rows = []
-    for (a, b), value in whole.items():
-        estimate = jackknife(value, np.array([p[a, b] for p in left_out]))
+    for a, b in pairs:
+        own = sums[a, a].clip(0) * sums[b, b].clip(0)
+        estimate = jackknife(*_first_and_rest(_ratio(sums[a, b], np.sqrt(own))))
         rows.append(
-            {"a": a, "b": b, "cka": value, "low": estimate.low, "high": estimate.high}
+            {
+                "a": a,
+                "b": b,
+                "cka": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+            }
         )
     return pd.DataFrame(rows)
+
+
+def _products(parts: np.ndarray) -> np.ndarray:
+    """Frobenius products `[G, G]` of matrices `[G, U, V]`."""
+    flat = parts.reshape(len(parts), -1)
+    return flat @ flat.T
+
+
+def _first_and_rest(x: np.ndarray) -> tuple[float, np.ndarray]:
+    return float(x[0]), x[1:]
 
 
 def dissimilarity(x: np.ndarray) -> np.ndarray:

@@ -25,7 +25,10 @@ from mjxhand.evaluate import Evaluator, Policy
 from mjxhand.networks import lesions
 from mjxhand.wiring import Area, Pathway, Wiring
 
+Row = dict[str, float]
 Kind = Literal["area", "held", "random", "pathway", "sense", "recurrence"]
+DRAWS = 5
+"""Draws of as many random units as an area has: what is lost depends on which they are."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Lesion:
     """The area or sense; of a pathway, where it begins; empty: the memory of all areas."""
     target: str = ""
     """Of a pathway, where it ends: an area, or `actions`."""
+    draw: int = 0
+    """Of random units: which draw."""
 
     @property
     def name(self) -> str:
@@ -103,7 +108,7 @@ def lesioned(
     parts = possible(policy.agent)
     if any(p.kind == "recurrence" for p in parts):
         parts.append(Lesion("recurrence"))
-    if lesion not in parts:
+    if replace(lesion, draw=0) not in parts:
         known = [p.name for p in possible(policy.agent) if p.kind == lesion.kind]
         raise ConfigError(
             f"no {lesion.kind} {lesion.name!r}; there are: {', '.join(known) or 'none'}"
@@ -117,7 +122,7 @@ def lesioned(
             raise ConfigError(f"{lesion.name}: no mean activity of it is given (means)")
         part["levels"] = {lesion.source: means[lesion.source]}
     if lesion.kind == "random":
-        part = {"areas": _random_units(wiring, wiring.area(lesion.source))}
+        part = {"areas": _random_units(wiring, wiring.area(lesion.source), lesion.draw)}
     elif lesion.kind == "pathway":
         ends = (lesion.source, lesion.target)
         cut = [str(p) for p in _acting(wiring) if (p.source, _end(p)) == ends]
@@ -128,14 +133,14 @@ def lesioned(
     return replace(policy, params=lesions.apply(policy.params, wiring, **part))
 
 
-def _random_units(wiring: Wiring, like: Area) -> dict[str, np.ndarray]:
-    """Gains `[units]` of every area, 0 for as many units as an area has, always the same ones.
+def _random_units(wiring: Wiring, like: Area, draw: int) -> dict[str, np.ndarray]:
+    """Gains `[units]` of every area, 0 for as many units as an area has; the same in each draw.
 
     Convolutional areas are spared: they have more units than all others together.
     """
     areas = [area for area in wiring.areas if not area.conv]
     sizes = [area.units for area in areas]
-    rng = np.random.default_rng(zlib.crc32(like.name.encode()))
+    rng = np.random.default_rng([zlib.crc32(like.name.encode()), draw])
     gains = np.ones(sum(sizes), np.float32)
     gains[rng.choice(len(gains), like.units, replace=False)] = 0.0
     parts = np.split(gains, np.cumsum(sizes)[:-1])
@@ -179,7 +184,7 @@ def measure(
     Later goals of an episode differ, as do the actions that are sampled.
 
     Args:
-        episodes: whole episodes per lesion.
+        episodes: whole episodes per lesion, and per draw of random units.
         untrained: a control to play as well.
         means: activity at which areas are held (`Recording.mean`), for lesions of kind `held`.
 
@@ -187,30 +192,57 @@ def measure(
         `kind, lesion, goals, ci95` (per episode), `change, change_ci95` (of goals, against the
         intact network), `seconds_per_goal` (of goals that were reached; NaN without any),
         `drop_rate, drop_change, drop_change_ci95`, the same of `time_out`,
-        `episode_seconds, episodes`. `ci95`: half widths of 95 % intervals. The first row is the
-        intact network.
+        `episode_seconds, episodes`. `ci95`: half widths of 95 % intervals, of random units over
+        their `draws`, whose goals lie between `least` and `most`. The first row is the intact
+        network.
     """
     if episodes < 2:
         raise ConfigError(
             f"--lesion-episodes is {episodes}: give at least 2, or 0 for none"
         )
     play = Evaluator(env, policy.agent, episodes)
-    whole = [("intact", "intact", intact(policy))]
-    cut = [(part.kind, part.name, lesioned(policy, part, means)) for part in parts]
-    fresh = [] if untrained is None else [("untrained", "untrained", intact(untrained))]
+    whole = [("intact", "intact", [intact(policy)])]
+    cut = [
+        (part.kind, part.name, [lesioned(policy, one, means) for one in _drawn(part)])
+        for part in parts
+    ]
+    fresh = [] if untrained is None else [intact(untrained)]
+    every = [*whole, *cut, *(("untrained", "untrained", [one]) for one in fresh)]
+    number, played = sum(len(policies) for *_, policies in every), 0
     rows, before = [], None
-    every = [*whole, *cut, *fresh]
-    for number, (kind, name, one) in enumerate(every):
-        result, own = play.each(one, seed=seed)
-        before = before or own
-        rows.append({"kind": kind, "lesion": name} | _row(result, own, before))
-        show((number + 1) / len(every))
+    for kind, name, policies in every:
+        each = []
+        for one in policies:
+            result, own = play.each(one, seed=seed)
+            before = before or own
+            each.append(_row(result, own, before))
+            played += 1
+            show(played / number)
+        rows.append({"kind": kind, "lesion": name} | _over_draws(each))
     return pd.DataFrame(rows)
+
+
+def _drawn(part: Lesion) -> list[Lesion]:
+    draws = range(DRAWS if part.kind == "random" else 1)
+    return [replace(part, draw=draw) for draw in draws]
+
+
+def _over_draws(rows: list[Row]) -> Row:
+    """The mean of the rows of several draws, with intervals over draws; of one, the row."""
+    if len(rows) == 1:
+        return rows[0] | {"draws": 1, "least": np.nan, "most": np.nan}
+    every = pd.DataFrame(rows)
+    row = every.mean().to_dict()  # seconds per goal: of the draws that reached any
+    for name in every.columns[every.columns.str.endswith("ci95")]:
+        what = {"ci95": "goals"}.get(name, name.removesuffix("_ci95"))
+        row[name] = ci95(every[what].to_numpy())
+    goals = every["goals"]
+    return row | {"draws": len(rows), "least": goals.min(), "most": goals.max()}
 
 
 def _row(
     result: dict[str, Any], own: dict[str, np.ndarray], before: dict[str, np.ndarray]
-) -> dict:
+) -> Row:
     change = own["goals"] - before["goals"]
     row = {
         "goals": result["goals"]["mean"],

@@ -228,3 +228,19 @@ class Joint:
         # Group by group: the sums of all variables together are large.
         product = sum(whole.xx[g, a, b] for g in keep)
         return product / n - np.outer(mean_a, mean_b)
+
+    def parts(self, x: str, y: str) -> np.ndarray:
+        """What each group adds to the covariance of two variables, `[G, U, V]`.
+
+        Sums of products of deviations from the mean of all groups.
+        """
+        whole = self._gathered.moments("z")
+        a, b = self.slices[x], self.slices[y]
+        n = whole.count.sum()
+        mean_a, mean_b = (whole.x_sum[:, at].sum(0) / n for at in (a, b))
+        from_a = whole.x_sum[:, a] - whole.count[:, None] * mean_a
+        return (
+            whole.xx[:, a, b]
+            - from_a[:, :, None] * mean_b
+            - mean_a[:, None] * whole.x_sum[:, None, b]
+        )

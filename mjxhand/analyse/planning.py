@@ -28,7 +28,7 @@ def profile(
     """R² of future actions by source and lead.
 
     Args:
-        what: `command`, the mean of the network's own distribution, or `action`, what was done.
+        what: `command`, the mean of the acting network's distribution, or `action`, what was done.
 
     Returns:
         `source, target, seconds, r2, low, high, samples`; and the rows of `evidence`.

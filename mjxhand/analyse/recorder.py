@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from mjxhand import batch, rotations, streams
 from mjxhand.agent import Agent, strong
 from mjxhand.analyse import anatomy
-from mjxhand.analyse.recording import AREA, COMMAND, CONTROL, SENSE
+from mjxhand.analyse.recording import AREA, CONTROL, SENSE
 from mjxhand.body import read
 from mjxhand.env import Env
 from mjxhand.evaluate import POOL_SEED
@@ -150,7 +150,7 @@ class Recorder:
             frame["remaining"] = rotations.log(turn)
         return frame | {
             "action": levels,
-            COMMAND[AREA]: expected_action(self.agent.distribution, out.logits),
+            "command": expected_action(self.agent.distribution, out.logits),
             "servo": after.target,
             "reward": after.reward,
             "value": out.value,
@@ -167,10 +167,7 @@ class Recorder:
 
     def _watched(self, watched) -> dict[str, jax.Array]:
         """What the control network did of it: nothing, where there is none."""
-        if watched is None:
-            return {}
-        command = expected_action(self.agent.distribution, watched.logits)
-        return {**self._areas(CONTROL, watched), COMMAND[CONTROL]: command}
+        return {} if watched is None else self._areas(CONTROL, watched)
 
     def _areas(self, prefix: str, out) -> dict[str, jax.Array]:
         """Activity of the areas, by array name."""

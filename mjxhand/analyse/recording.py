@@ -25,8 +25,6 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 AREA, CONTROL, SENSE = "area/", "control/", "sense/"
 """Prefixes of the arrays: the network's areas, the control network's, the senses."""
-COMMAND = {AREA: "command", CONTROL: "command_untrained"}
-"""Arrays of each network's own mean command; the control's is not carried out."""
 
 Arrays = dict[str, np.ndarray]
 

@@ -42,12 +42,9 @@ def labelled(table: pd.DataFrame, prefix: str, depth: dict[str, int]) -> pd.Data
     kind, _, name = zip(*(s.rpartition("/") for s in table["source"]), strict=True)
     own = prefix.rstrip("/")
     area = [n if k else f"present {n}" for k, n in zip(kind, name, strict=True)]
-    # Each network has its own commands, whatever they are decoded from.
-    target = table["target"] if "target" in table else [""] * len(table)
-    mine = [k == own or "command" in t for k, t in zip(kind, target, strict=True)]
     return table.assign(
         area=area,
-        policy=[POLICY[prefix] if m else "both" for m in mine],
+        policy=[POLICY[prefix] if k == own else "both" for k in kind],
         depth=[
             depth.get(n, 0) if k == own else 0 for k, n in zip(kind, name, strict=True)
         ],

@@ -67,7 +67,8 @@ SECTIONS = (
         figures.planning,
         ("planning",),
         "planning_profile",
-        "Each network's own mean command at each lead, all leads on the same samples. M1 alone "
+        "The trained network's mean command at each lead, all leads on the same samples, told by "
+        "its areas and by those of the untrained network. M1 alone "
         "feeds the actions, so that it tells the present command best by wiring, and the "
         "difference to it shrinks with the lead in any network. PMC is said to plan if at 0.8 s "
         "it foretells better than M1, LPFC, each sense and all senses together, and does so "
@@ -135,8 +136,9 @@ SECTIONS = (
         "step from zero: it loses cell and hidden state, thus also its recurrent input of the "
         "present step. “Seconds per goal” counts goals that were reached: a network that "
         "reaches near ones alone looks fast. Areas differ in size: “as many as” an area are so "
-        "many units drawn once from all areas. Nothing is retrained, and many parts are tried: "
-        "of twenty that do nothing, one lies outside its interval by chance.",
+        "many units drawn from all areas, in five draws, with the interval over draws. Nothing "
+        "is retrained, and many parts are tried: of twenty that do nothing, one lies outside its "
+        "interval by chance.",
     ),
     Section(
         "Tuning to goals and turns",

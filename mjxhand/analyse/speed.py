@@ -69,7 +69,6 @@ def make(folder: Path, options: SpeedOptions) -> tuple[Recording, Policy]:
     wide |= {
         "action": 20,
         "command": 20,
-        "command_untrained": 20,
         "cube_pos": 3,
         "cube_quat": 4,
         "goal": 4,

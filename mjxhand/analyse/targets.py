@@ -20,6 +20,7 @@ FLAGS = ("began", "ended", "success", "episode", "segment")
 NEEDED = (
     *FLAGS,
     "action",
+    "command",
     "reward",
     "value",
     "goal",
@@ -34,8 +35,8 @@ NEEDED = (
     SENSE + "goal",
     SENSE + "vision",
 )
-"""Arrays that targets are made of, besides the network's own `command`, and `remaining` where
-the task has it."""
+"""Arrays that targets are made of, besides `remaining` where the task has it. `command` is the
+mean command of the network that acts, whichever network is decoded."""
 
 
 @dataclass(frozen=True)

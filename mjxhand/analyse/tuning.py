@@ -79,7 +79,7 @@ def tuning(
         `unit`, `mean +x` … (activity by class, in the unit's deviations from its mean),
         `preferred` (class), `eta2` (share of variance between classes), `chance` (its 95 %
         quantile when whole start states change places) and `tuned` (above what the
-        best of all units reaches by chance in 95 % of the permutations).
+        best of all units reaches by chance in 95 % of the permutations); units that vary.
 
     Raises:
         ConfigError: fewer than two classes occur.
@@ -104,7 +104,8 @@ def tuning(
     table["preferred"] = np.array(classes)[np.nan_to_num(means, nan=-np.inf).argmax(0)]
     table["eta2"] = eta
     table["chance"] = np.quantile(null, 0.95, axis=0)
-    table["tuned"] = eta > np.quantile(null.max(1), 0.95)
+    # Of a silent area no unit is left.
+    table["tuned"] = eta > np.quantile(null.max(1, initial=0.0), 0.95)
     return pd.DataFrame(table)
 
 
