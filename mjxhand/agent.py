@@ -114,10 +114,4 @@ def strong(tree: Any) -> Any:
     A Python number inside a carry is weakly typed; the first update makes it strong, and the
     second call compiles everything again.
     """
-
-    def leaf(x):
-        if isinstance(x, int):
-            return jnp.asarray(x, jnp.uint32)
-        return jnp.asarray(x, jnp.asarray(x).dtype)
-
-    return jax.tree.map(leaf, tree)
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.asarray(x).dtype), tree)

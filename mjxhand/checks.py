@@ -9,10 +9,11 @@ import jax
 from mjxhand import eye, randomize, tasks
 from mjxhand.config import Config, ConfigError, NetworkConfig, PPOConfig
 from mjxhand.networks import options
+from mjxhand.networks.baseline import FORMS
 from mjxhand.wiring import STREAMS
 from mjxhand.wiring import check as check_wiring
 
-NETWORKS = ("fpn", "baseline", "mlp", "lstm")
+NETWORKS = ("fpn", *FORMS)
 
 _ANY = math.inf
 PI_ROUNDED = 3.1416
@@ -139,6 +140,12 @@ def _check_sizes(ppo: PPOConfig, num_devices: int) -> None:
         ("ppo.chunk_length", ppo.chunk_length),
         f"try --ppo.unroll-length {unroll}",
     )
+
+    if ppo.target_kl is not None and ppo.num_epochs * ppo.num_minibatches == 1:
+        raise ConfigError(
+            "ppo.target_kl needs more than one gradient step per update: the first sees no KL "
+            "divergence; raise --ppo.num-epochs or --ppo.num-minibatches, or leave it out"
+        )
 
 
 def _check_task(config: Config) -> None:

@@ -1,4 +1,4 @@
-"""Every hyper-parameter, once: nested frozen dataclasses, the presets, the cross-checks.
+"""Every hyper-parameter, once: nested frozen dataclasses (`presets` has values, `checks` refuses some).
 
 The docstring under a field is its `--help` text; a run saves its Config as `config.json`.
 """
@@ -168,8 +168,8 @@ class NetworkConfig:
     freeze_vision: bool = False
     """Leave V1 to IT as that file has them; otherwise they go on learning."""
     weights: str = ""
-    """Run folder, or `pretrained:NAME`, whose weights, and statistics of what is seen, training starts with; empty: fresh
-    weights (short: --from)."""
+    """Run folder, or `pretrained:NAME`, whose weights, and statistics of what is seen, training starts with; those of
+    returns start afresh. Empty: fresh weights (short: --from)."""
     distribution: Literal["auto", "multi_categorical", "tanh_normal", "beta"] = "auto"
     """Policy distribution; `auto`: multi-categorical for discrete actions, tanh-normal for continuous ones."""
 
@@ -207,14 +207,15 @@ class PPOConfig:
     max_grad_norm: float = 0.5
     """Global norm to which gradients are clipped."""
     target_kl: float | None = None
-    """If set, the learning rate follows the KL divergence: down by 1.5 above twice it, up by 1.5 below half of it."""
+    """If set, the learning rate follows the KL divergence that the last epoch sees before each of its steps: down by
+    1.5 above twice it, up by 1.5 below half of it. With one epoch the first step sees none."""
     max_skipped_updates: int = 5
     """Updates in a row with a gradient step left out, because loss or gradient was no number, after which training
     stops."""
     normalize_obs: bool = True
     """Normalise observations by their running mean and variance."""
     normalize_reward: bool = True
-    """Divide rewards by the running standard deviation of the discounted return."""
+    """Divide rewards by the running standard deviation of the discounted return, and cut them to ± 10."""
 
 
 @dataclass(frozen=True)

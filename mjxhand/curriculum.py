@@ -41,5 +41,6 @@ def threshold_at(config: Config, steps: jax.Array) -> jax.Array | None:
     start, end = config.curriculum.threshold_start, config.env.threshold
     if start is None:
         return None
-    fallen = jnp.minimum(steps / config.curriculum.threshold_steps, 1.0)
+    # As a float: so many steps may not fit into an int32.
+    fallen = jnp.minimum(steps / float(config.curriculum.threshold_steps), 1.0)
     return jnp.float32(start + (end - start) * fallen)

@@ -1,4 +1,4 @@
-"""Means and sums over an array and over all devices; inside `shard_map`."""
+"""Means, sums and maxima over an array and over all devices; inside `shard_map`."""
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,11 @@ AXIS = "device"
 def mean(x: jax.Array) -> jax.Array:
     """Mean over the array and over the devices, []."""
     return jax.lax.pmean(jnp.mean(x.astype(jnp.float32)), AXIS)
+
+
+def largest(x: jax.Array) -> jax.Array:
+    """Maximum of the array and over the devices, []."""
+    return jax.lax.pmax(jnp.max(x.astype(jnp.float32)), AXIS)
 
 
 def total(x: jax.Array) -> jax.Array:

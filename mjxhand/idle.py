@@ -2,21 +2,37 @@
 
 from collections.abc import Callable, Iterable
 
-from mjxhand import tasks
+from mjxhand import randomize, tasks
 from mjxhand.config import Config, ConfigError
 
 EMPTY = ("reach", "opposition")
 ORIENTATION = ("threshold", "position_tolerance", "goal_angle_max", "goal_axis")
 ORIENTATION += ("pose_encoding", "pose_noise_angle", "pose_noise_position")
-OBJECT = ("push_speed", "push_seconds")
+OBJECT = ("push_speed", "push_seconds", "reward.drop")
 GROWTH = ("start", "growth", "goals", "episodes")
+
+
+def _pushes(config: Config) -> bool:
+    thing = config.scene.object
+    thing = tasks.find(config.env.task).object if thing == "auto" else thing
+    return "push" in randomize.rows_of(config, thing)
+
 
 Rule = tuple[Callable[[Config], bool], tuple[str, ...], str]
 RULES: list[Rule] = [
     (
         lambda c: c.env.task in EMPTY,
-        tuple(f"env.{name}" for name in (*ORIENTATION, *OBJECT)),
+        (
+            *(f"env.{name}" for name in (*ORIENTATION, *OBJECT)),
+            "scene.cube_edge",
+            "scene.cube_density",
+        ),
         "with an empty hand",
+    ),
+    (
+        lambda c: c.physics.impl == "native",
+        ("scene.max_contact_points",),
+        "with physics.impl native: C MuJoCo keeps every contact",
     ),
     (
         lambda c: c.env.task == "chain",
@@ -39,9 +55,9 @@ RULES: list[Rule] = [
         "without frames: add --env.vision pixels",
     ),
     (
-        lambda c: c.env.push_speed == 0,
+        lambda c: not _pushes(c),
         ("env.push_seconds",),
-        "without pushes: give --env.push-speed",
+        "without pushes: give --env.push-speed or --env.randomize push",
     ),
     (
         lambda c: c.env.actions == "continuous",
@@ -72,6 +88,11 @@ RULES: list[Rule] = [
         lambda c: c.network.name == "mlp" or c.network.recurrent == "none",
         ("network.cell",),
         "in a network without recurrent areas",
+    ),
+    (
+        lambda c: all(":" in part for part in c.network.recurrent.split(",")),
+        ("network.cell",),
+        "where network.recurrent names the cell of every area",
     ),
     (lambda c: not c.film, ("film_seconds",), "without a film"),
 ]

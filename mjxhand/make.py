@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 from typing import Any
 
-from mjxhand import presets
+from mjxhand import idle, presets
 from mjxhand.config import (
     Config,
     ConfigError,
@@ -22,7 +22,7 @@ def make(task: str = "reorient", **overrides: Any) -> Env:
     Example: `make("reorient", impl="native", control="absolute", threshold=0.2)`.
 
     Raises:
-        ConfigError: no such task or field.
+        ConfigError: no such task or field; a setting that does nothing with this task.
     """
     parts = {
         "scene": SceneConfig,
@@ -54,4 +54,6 @@ def make(task: str = "reorient", **overrides: Any) -> Env:
         seed=overrides.get("seed", 0),
     )
     presets.check(config, num_devices=1)
+    given = {part: f"env.{part}" if part == "reward" else part for part in parts}
+    idle.refuse((f"{given[p]}.{name}" for p in parts for name in changes[p]), config)
     return Env(config)

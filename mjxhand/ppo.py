@@ -18,7 +18,7 @@ from mjxhand.chunks import Sequences as Sequences
 from mjxhand.chunks import gae, minibatch, to_chunks
 from mjxhand.config import ConfigError, CurriculumConfig, PPOConfig
 from mjxhand.curriculum import advance
-from mjxhand.devices import AXIS, mean
+from mjxhand.devices import AXIS, largest, mean
 from mjxhand.networks import pose
 from mjxhand.types import Learner, Rollout
 
@@ -27,6 +27,8 @@ ADAM_EPSILON = 1e-5
 # Normalised rewards are cut to ± this, as in the showcase.
 MAX_REWARD = 10.0
 LEARNING_RATE_RANGE = (1e-5, 1e-2)
+FARTHEST = "policy/max_log_ratio"
+"""Metric: largest change of an action's log-probability that an update saw."""
 SKIPPED = "skipped_steps"
 """Metric: gradient steps of an update that were left out, loss or gradient being no number."""
 
@@ -80,7 +82,7 @@ def loss(
         # Schulman's low-variance estimate of KL(old ‖ new): E[(r - 1) - log r].
         "policy/kl": jnp.mean(ratio - 1.0 - log_ratio),
         "policy/clip_fraction": jnp.mean(jnp.abs(ratio - 1.0) > cfg.clip),
-        "policy/max_log_ratio": jnp.max(jnp.abs(log_ratio)),
+        FARTHEST: jnp.max(jnp.abs(log_ratio)),
     }
 
 
@@ -174,6 +176,7 @@ def update(
     kl = mean(infos["policy/kl"][-1])
     # Equal on every device, as what it comes from is.
     metrics[SKIPPED] = jnp.sum(infos.pop(SKIPPED).astype(jnp.float32))
+    metrics[FARTHEST] = largest(infos.pop(FARTHEST))
     metrics |= {k: mean(v) for k, v in infos.items()}
     metrics |= {"policy/kl": kl, "policy/learning_rate": learner.learning_rate}
     progress, counts = advance(

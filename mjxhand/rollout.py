@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from mjxhand import batch
 from mjxhand.agent import Agent
 from mjxhand.config import PPOConfig
-from mjxhand.env import EnvParams
+from mjxhand.env import EnvParams, State
 from mjxhand.types import Actors, Environment, Learner, Rollout
 
 SMALLEST_BLOCK = 32
@@ -71,7 +71,14 @@ def rollout(
     return actors, Rollout(carry=carry, next_value=next_value, **steps)
 
 
-def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
+def _step(
+    env: Environment,
+    agent: Agent,
+    cfg: PPOConfig,
+    learner: Learner,
+    actors: Actors,
+    params,
+) -> tuple[Actors, dict]:
     key, key_action, key_reset = jax.random.split(actors.key[0], 3)
     carry, out = agent.act(
         learner.params,
@@ -112,7 +119,7 @@ def _step(env, agent, cfg, learner, actors, params) -> tuple[Actors, dict]:
     return actors, record
 
 
-def _kept(env, stepped, state, key, params):
+def _kept(env: Environment, stepped: State, state: State, key, params) -> State:
     """`state`, but some of those whose time was up begin where they are."""
     num_envs = stepped.truncated.shape[0]
     key_keep, key_goal = jax.random.split(jax.random.fold_in(key, 1))

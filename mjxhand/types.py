@@ -34,6 +34,13 @@ class Environment(Protocol):
         """Next state, not reset at an end."""
         ...
 
+    def go_on(self, state: State, key: jax.Array, params: EnvParams) -> State:
+        """First state of an episode that begins with hand and object as they are.
+
+        Called where `params.keep_state` is set, which asks for `metrics["timed_out"]`.
+        """
+        ...
+
 
 @chex.dataclass(frozen=True)
 class Progress:

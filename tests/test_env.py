@@ -351,6 +351,20 @@ def test_bad_settings_are_refused(change, message):
         mjxhand.make("reorient", **change)
 
 
+@pytest.mark.parametrize(
+    ("task", "change", "name"),
+    [
+        ("reach", {"threshold": 0.005}, "env.threshold"),
+        ("reach", {"drop": 40.0}, "env.reward.drop"),
+        ("reorient", {"push_seconds": 1.0}, "env.push_seconds"),
+        ("reach", {"cube_edge": 0.04}, "scene.cube_edge"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(task, change, name):
+    with pytest.raises(ConfigError, match=f"^{name} does nothing "):
+        mjxhand.make(task, **change)
+
+
 def test_unknown_task_is_refused():
     with pytest.raises(ConfigError, match="reorient"):
         mjxhand.make("reorientt")

@@ -191,6 +191,51 @@ def test_clipped_objective_by_hand():
         assert np.isclose(value, 0.25, rtol=1e-4)
 
 
+def test_clipped_value_error_by_hand():
+    """The larger of the errors of V and of V within 0.2 of what it was, each squared."""
+    program = program_for(probe_envs.Constant())
+    agent = program.agent
+    cfg = dataclasses.replace(program.config.ppo, value_clip=0.2)
+    learner = program.init_learner(0)
+    obs = {k: jnp.zeros((1, 1, n)) for k, n in probe_envs.SIZES.items()}
+    carry, began = agent.initial_carry(1), jnp.ones((1, 1), bool)
+    action = jnp.zeros((1, 1, 1), jnp.int32)
+
+    @jax.jit
+    def value_loss(before, target):
+        _, out = agent.apply(learner.params, carry, obs, began)
+        batch = ppo.Sequences(
+            obs=obs,
+            began=began,
+            action=action,
+            log_prob=agent.distribution.log_prob(out.logits, action),
+            value=out.value + before,
+            advantage=jnp.ones((1, 1)),
+            target=out.value + target,
+            carry=carry,
+        )
+        return ppo.loss(learner.params, agent, cfg, batch)[1]["loss/value"]
+
+    for before, target, expected in [
+        (0.1, 0.5, 0.25),  # within the range: V itself
+        (-0.5, 0.3, 0.36),  # V came nearer than the range allows: at -0.3, 0.6 away
+        (-0.5, -0.4, 0.16),  # V went past the target: its own error is the larger
+    ]:
+        assert np.isclose(value_loss(before, target), expected, rtol=1e-4)
+
+
+def test_the_largest_change_of_an_update_is_no_mean():
+    """Of two epochs the first step changes nothing, the last sees what all others did."""
+    program = program_for(probe_envs.Match(), TINY)
+    learner = program.init_learner(0)
+    actors = program.init_actors(0, probe_envs.PARAMS)
+    *_, metrics = program.update(learner, actors, probe_envs.PARAMS)
+    # Each r - 1 - log r is at most that of the largest |log r|, whichever its sign.
+    largest = float(metrics[ppo.FARTHEST])
+    assert largest > 0
+    assert float(metrics["policy/kl"]) < np.expm1(largest) - largest
+
+
 def test_curriculum_grows_only_on_success():
     curriculum = dataclasses.replace(
         TINY.curriculum, enabled=True, start=0.5, goals=0.9, episodes=64

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,16 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import mjxhand
-from mjxhand import ConfigError, agent, disturb, presets, rotations, tasks, touch
+from mjxhand import (
+    ConfigError,
+    agent,
+    disturb,
+    presets,
+    rotations,
+    tasks,
+    touch,
+    train,
+)
 from mjxhand.body import read
 from mjxhand.tasks import opposition, reach, reorient
 
@@ -224,6 +234,17 @@ def test_opposition_follows_its_sequence_again_and_again(opposing):
     assert order == [0, 3, 1, 0, 3, 1, 0]  # ff_lf_mf
 
 
+def test_opposition_in_an_order_never_begins_with_a_touched_finger(opposing):
+    """As it would where `keep_state` begins an episode at a finger that was held."""
+    task = opposing.env.task
+    for near, first in (((), 0), (("ff",), 3), (("ff", "lf"), 1), (("lf",), 0)):
+        body = with_tips(opposing.env, opposing.start, near=near)
+        goal = task.first_goal(jax.random.PRNGKey(0), body, None)
+        assert int(goal.finger) == first  # of ff_lf_mf
+        following = task.next_goal(jax.random.PRNGKey(0), goal, body, None)
+        assert int(following.finger) == {0: 3, 3: 1, 1: 0}[first]
+
+
 def test_opposition_at_random_never_asks_for_the_finger_just_touched():
     task = mjxhand.make("opposition", impl="native", pool_size=8).task
     env = mjxhand.make("opposition", impl="native", pool_size=8)
@@ -423,10 +444,21 @@ class Wrong(Fist):
 class Unnamed(Fist):
     terms = ("time",)
 
+class Slip(Fist):
+    def observe(self, goal, body, seen):
+        return {"vision": gaol}
+
+class Half(Task):
+    def distance(self, goal, body):
+        return jnp.float32(1.0)
+
 text = "no task"
 
 def network(cfg, sizes, num_outputs):
     return Baseline(num_outputs, cfg.cell, 32, 16)
+
+def two_arguments(cfg, sizes):
+    return Baseline(20, cfg.cell, 32, 16)
 '''
 
 
@@ -476,6 +508,7 @@ def test_a_task_by_import_path(own_module):
         ("my_tusks:Fist", "cannot import 'my_tusks'"),
         ("broken:Task", "nothing_of_that_name"),
         ("my_tasks:text", "no subclass of"),
+        ("my_tasks:Half", "which lacks first_goal, sizes, observe: see"),
         (":Fist", "as module:name"),
         ("my_tasks:", "as module:name"),
         ("fist", "or give your own as module:Class"),
@@ -496,6 +529,40 @@ def test_a_task_that_contradicts_itself_is_one_line(own_module, path, words):
     env = mjxhand.make(path, impl="native", pool_size=8)
     with pytest.raises(ConfigError, match=words):
         env.step(env.reset(KEYS[0]), HOLD[0])
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "words"),
+    [
+        ("--env.task", "Wrong", "its sizes say"),
+        ("--env.task", "Unnamed", "reward/close"),
+        ("--network.name", "two_arguments", "called as two_arguments.config.network"),
+        ("--network.name", "text", "cannot be called"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_before_there_is_a_folder(
+    own_module, capsys, option, name, words
+):
+    argv = ["smoke", option, f"my_tasks:{name}", "--out", "run"]
+    assert train.main(argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(words, line)
+    assert not (own_module / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "error"),
+    [
+        ("--env.task", "Slip", NameError),
+        ("--network.name", "network", TypeError),  # sizes of its layers are no tuples
+    ],
+)
+def test_a_slip_inside_keeps_its_traceback_and_makes_no_folder(
+    own_module, option, name, error
+):
+    with pytest.raises(error):
+        train.main(["smoke", option, f"my_tasks:{name}", "--out", "run"])
+    assert not (own_module / "run").exists()
 
 
 @pytest.mark.slow

@@ -32,6 +32,13 @@ def test_it_falls_in_a_straight_line_and_stays():
     assert threshold_at(presets.PRESETS["smoke"], jnp.int32(0)) is None
 
 
+def test_a_fall_may_take_more_steps_than_an_int32_holds():
+    cfg = dataclasses.replace(
+        falling(), curriculum=dataclasses.replace(FALLING, threshold_steps=4 * 10**9)
+    )
+    assert threshold_at(cfg, jnp.float32(10**9)) == pytest.approx(0.325)
+
+
 def test_a_goal_counts_below_the_threshold_of_the_moment():
     env = Env(falling())
     step = jax.jit(env.step)

@@ -20,7 +20,7 @@ from mjxhand.agent import Agent
 from mjxhand.analyse import anatomy, retina
 from mjxhand.analyse.recording import Recording
 from mjxhand.config import ConfigError
-from mjxhand.networks import vision
+from mjxhand.networks import lesions, vision
 from mjxhand.policy import Policy
 from mjxhand.wiring import Area
 
@@ -54,7 +54,7 @@ class _Stream(nn.Module):
     @nn.compact
     def __call__(self, frames: jax.Array) -> dict[str, jax.Array]:
         flat = frames.reshape(1, len(frames), -1)
-        found = vision.sweep(self.visual, flat)
+        found = vision.sweep(self.visual, flat, lesions.Gains.none())
         return {
             a.name: found[a.name][0].reshape(-1, *a.conv.output)
             for a in self.visual

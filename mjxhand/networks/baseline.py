@@ -116,19 +116,24 @@ class Baseline(nn.Module):
         obs = {name: gains.area(name, x) for name, x in obs.items()}
         seen, pose = {}, None
         if self.visual:
-            seen = vision.sweep(self.visual, obs[vision.STREAM])
+            seen = vision.sweep(self.visual, obs[vision.STREAM], gains)
             if self.freeze_vision:
                 seen = jax.lax.stop_gradient(seen)
-            obs = obs | {vision.STREAM: seen[vision.TOP]}
             pose = vision.pose_head()(seen[vision.TOP])
-        senses = _senses(obs)
+        # In the order of the senses, by which kernels are laid out, but by their sources' names.
+        told = {name: obs[name] for name in _senses(obs)}
+        if self.visual:
+            told = {
+                vision.TOP if name == vision.STREAM else name: x
+                for name, x in (told | {vision.STREAM: seen[vision.TOP]}).items()
+            }
         sizes = (self.dense_units, self.recurrent_units, self.cell)
         policy_carry, logits, areas = Tower(*sizes, self.num_outputs, name="policy")(
-            carry["policy"], {name: obs[name] for name in senses}, reset, gains
+            carry["policy"], told, reset, gains
         )
         told = {
-            name: gains.pathway(Pathway(name, "value"), obs[name])
-            for name in (*senses, PRIVILEGED)
+            name: gains.pathway(Pathway(name, "value"), x)
+            for name, x in (told | {PRIVILEGED: obs[PRIVILEGED]}).items()
         }
         critic_carry, value, _ = Tower(*sizes, None, name="critic")(
             carry["critic"], told, reset, lesions.Gains.none()

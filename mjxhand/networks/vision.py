@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from mjxhand.networks import layers, pose
+from mjxhand.networks import layers, lesions, pose
 from mjxhand.streams import Conv, Sizes, is_frames
 from mjxhand.wiring import Area, Pathway, Wiring, scale_units
 
@@ -168,16 +168,20 @@ class ConvArea(nn.Module):
         return x.reshape(*steps, -1)
 
 
-def sweep(visual: Sequence[Area], x: jax.Array) -> dict[str, jax.Array]:
+def sweep(
+    visual: Sequence[Area], x: jax.Array, gains: lesions.Gains
+) -> dict[str, jax.Array]:
     """Activities of the areas one after another; for use in another module's call.
 
     Args:
       x: what `retina` made of the frames.
     """
-    activity = {}
+    activity, source = {}, STREAM
     for area in visual:
         assert area.conv is not None
-        x = activity[area.name] = ConvArea(area.conv, name=area.name)(x)
+        x = gains.pathway(Pathway(source, area.name), x)
+        x = gains.area(area.name, ConvArea(area.conv, name=area.name)(x))
+        activity[area.name], source = x, area.name
     return activity
 
 
@@ -195,7 +199,7 @@ class VisualStream(nn.Module):
     def __call__(self, frames: jax.Array) -> jax.Array:
         """Frames u8[B, H, W, C] -> the pose as `networks.pose` codes it, f32[B, 9]."""
         x = retina({STREAM: frames[None]})[STREAM]
-        activity = sweep(self.visual, x)
+        activity = sweep(self.visual, x, lesions.Gains.none())
         return pose_head()(activity[self.visual[-1].name])[0]
 
 

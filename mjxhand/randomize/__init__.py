@@ -3,7 +3,8 @@
 `--env.randomize all` switches every row on, `--env.randomize friction,delay` those named.
 Each start state of the pool (`EnvParams.pool`) comes with a world of its own, drawn from
 the table, in which it has settled; a reset draws a state and its world together, and the
-world stays until the episode ends. `python -m mjxhand.randomize` prints the table.
+world stays until the next reset (`curriculum.keep_state` begins episodes without one).
+`python -m mjxhand.randomize` prints the table.
 
 Rows that change the MjModel are written into a copy of it on the host, whose derived
 constants C MuJoCo makes again (`mj_setConst`); the back ends are given the parts of it that

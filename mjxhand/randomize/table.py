@@ -25,6 +25,7 @@ class Row:
     drawn: Literal["episode", "control step"] = "episode"
     fields: tuple[str, ...] = ()  # parts of the MjModel that it changes
     object: bool = False  # of the object in the hand: skipped where there is none
+    told: bool = False  # of a pose that is told: skipped where frames are seen
 
 
 SIZES = {
@@ -105,21 +106,21 @@ TABLE: dict[str, Row] = {
     ),
     "position_bias": Row(
         "error of the object's seen position", "normal", (0.0, 0.005), "m",
-        "each axis", object=True,
+        "each axis", object=True, told=True,
     ),
     "position_noise": Row(
         "length of a shift of the object's seen position, in any direction "
         "(`env.pose_noise_position`, if set)",
-        "uniform", (0.001, 0.001), "m", "one", drawn="control step", object=True,
+        "uniform", (0.001, 0.001), "m", "one", drawn="control step", object=True, told=True,
     ),
     "angle_bias": Row(
         "rotation vector by which the object's seen orientation is off",
-        "normal", (0.0, 0.1), "rad", "each axis", object=True,
+        "normal", (0.0, 0.1), "rad", "each axis", object=True, told=True,
     ),
     "angle_noise": Row(
         "angle by which the object's seen orientation is off, about any axis "
         "(`env.pose_noise_angle`, if set)",
-        "normal", (0.0, 0.1), "rad", "one", drawn="control step", object=True,
+        "normal", (0.0, 0.1), "rad", "one", drawn="control step", object=True, told=True,
     ),
 }  # fmt: skip
 
@@ -131,7 +132,8 @@ def rows_of(config: Config, thing: str) -> dict[str, Row]:
       thing: what lies in the hand, `Scene.object`.
 
     Raises:
-      ConfigError: a name that is no row, or a row about an object that is not there.
+      ConfigError: a name that is no row, or a row about what is not there: an object, or a pose
+        that is told.
     """
     env = config.env
     word = env.randomize.strip()
@@ -147,6 +149,11 @@ def rows_of(config: Config, thing: str) -> dict[str, Row]:
                 f"env.randomize is {word!r}: {name} is about an object, and the hand of "
                 f"{env.task} is empty: leave it out"
             )
+        if TABLE[name].told and env.vision == "pixels":
+            raise ConfigError(
+                f"env.randomize is {word!r}: {name} is an error of a pose that is told; "
+                "leave it out with --env.vision pixels"
+            )
     rows = dict(TABLE) if word == "all" else {name: TABLE[name] for name in named}
     # Three settings of `env` turn a row on by themselves, with a range of their own.
     if env.pose_noise_angle:
@@ -157,7 +164,12 @@ def rows_of(config: Config, thing: str) -> dict[str, Row]:
         rows["position_noise"] = replace(TABLE["position_noise"], range=length)
     if env.push_speed:
         rows["push"] = replace(TABLE["push"], range=(env.push_speed,) * 2)
-    return {k: r for k, r in rows.items() if not (r.object and thing == "none")}
+    skipped = {
+        name
+        for name, row in rows.items()
+        if (row.object and thing == "none") or (row.told and env.vision == "pixels")
+    }
+    return {name: row for name, row in rows.items() if name not in skipped}
 
 
 def label(word: str) -> str:

@@ -19,7 +19,7 @@ from mjxhand.scene import Scene
 class World:
     """What was drawn for one episode."""
 
-    model: dict[str, Any]  # part of the MjModel → its values, f32, see PARTS
+    model: dict[str, Any]  # part of the MjModel → its values, f32, see `parts`
     drawn: dict[str, Any]  # name of a row drawn once per episode → f32[its size]
 
 

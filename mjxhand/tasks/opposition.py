@@ -99,12 +99,14 @@ class Opposition(Task):
         return self.cfg.tip_threshold
 
     def first_goal(self, key: jax.Array, body: Body, params) -> Goal:
-        """The first of the sequence, or any finger that is not touched."""
-        place = jnp.int32(0)
-        if self.order:
-            return Goal(finger=jnp.int32(self.order[0]), place=place)
+        """The first of the sequence, or any, of the fingers that are not touched."""
         free = self.gaps(body) > 1.001 * self.threshold
-        return Goal(finger=_draw(key, free), place=place)
+        if not self.order:
+            return Goal(finger=_draw(key, free), place=jnp.int32(0))
+        order = jnp.array(self.order, jnp.int32)
+        # With `curriculum.keep_state` an episode may begin on a touched finger.
+        place = jnp.argmax(free[order]).astype(jnp.int32)
+        return Goal(finger=order[place], place=place)
 
     def next_goal(self, key: jax.Array, goal: Goal, body: Body, params) -> Goal:
         """The next of the sequence, or any finger but the one just touched."""
