@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import shutil
 
 import pytest
 from PIL import Image
@@ -56,6 +57,17 @@ def test_report_names_its_sources(lines):
                   "200 subjects", "AngoraPy"):  # fmt: skip
         assert words in text
     assert "CHANGED" not in text
+    assert "note: pathways" not in text
+
+
+def test_report_tells_that_changed_groups_change_no_pathways(capsys, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(atlas.BUNDLED, copy)
+    path = copy / "groups.tsv"
+    path.write_text(path.read_text().replace("M1\tArea 4a", "PMC\tArea 4a"))
+    said = show(capsys, copy)
+    assert "groups.tsv (CHANGED" in said
+    assert "note: pathways are still those of the groups before the change" in said
 
 
 def test_rules_derive_anew(capsys, tmp_path):

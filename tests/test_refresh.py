@@ -114,6 +114,27 @@ def test_refreshed_folder_makes_a_brain(refreshed):
 
 
 @needs_siibra
+def test_groups_of_ones_own(refreshed, environment, tmp_path):
+    """A region that goes to another area takes its cells and its streamlines along."""
+    path, bundled = tmp_path / "groups.tsv", (atlas.BUNDLED / "groups.tsv").read_text()
+    path.write_text(bundled.replace("M1\tArea 4a", "PMC\tArea 4a"))
+    configuration = fake.write(tmp_path / "configuration")
+    environment.setenv("SIIBRA_USE_CONFIGURATION", str(configuration))
+    out = tmp_path / "moved"
+    args = ["--out", str(out), "--python", PYTHON, "--groups", str(path)]
+    assert command.main(["refresh", *args]) == 0
+    before, after = atlas.load(refreshed), atlas.load(out)
+    assert after.cells()["M1"] < before.cells()["M1"]
+    assert sum(after.cells().values()) == pytest.approx(sum(before.cells().values()))
+    assert after.changed() == ()
+
+    def streamlines(made, area):
+        return sum(p.streamlines for p in made.pairs if area in (p.a, p.b))
+
+    assert streamlines(after, "M1") < streamlines(before, "M1")
+
+
+@needs_siibra
 def test_one_subject_only(environment, tmp_path):
     configuration = fake.write(tmp_path / "configuration")
     environment.setenv("SIIBRA_USE_CONFIGURATION", str(configuration))
@@ -274,6 +295,24 @@ def test_a_process_that_dies_is_reported(tmp_path, capsys):
     error = refused(capsys, args, 3)
     assert "status 9" in error
     assert "the last words" in error
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("M1\tArea 4a", "M2\tArea 4a", "speaks of M2"),
+        ("\tFA\t", "\tXX\t", "lacks XX"),
+    ],
+)
+def test_groups_that_fit_nothing_are_refused_before_anything_is_fetched(
+    tmp_path, capsys, old, new, words
+):
+    path, bundled = tmp_path / "groups.tsv", (atlas.BUNDLED / "groups.tsv").read_text()
+    assert old in bundled
+    path.write_text(bundled.replace(old, new))
+    args = ["--groups", str(path), "--out", str(tmp_path / "new")]
+    assert words in refused(capsys, ["refresh", *args], 2)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

@@ -54,12 +54,7 @@ def _areas(path: Path) -> tuple[AreaPlan, ...]:
 
 
 def _regions(folder: Path) -> tuple[Region, ...]:
-    columns = {"economo": tables.text, "cells_per_mm3": tables.amount}
-    columns |= {"basis": tables.text}
-    densities = {
-        row["economo"]: row["cells_per_mm3"]
-        for row in tables.read(folder / "densities.tsv", columns)
-    }
+    cells = densities(folder)
     kinds = [tables.text, tables.amount, tables.amount, _point, _point]
     columns = {**dict(zip(VOLUME_COLUMNS, kinds, strict=True))}
     measured = {
@@ -69,7 +64,7 @@ def _regions(folder: Path) -> tuple[Region, ...]:
     regions = []
     for row in groups(path):
         name, classes = row["region"], [c for c in row["economo"].split("+") if c]
-        missing = [c for c in classes if c not in densities]
+        missing = [c for c in classes if c not in cells]
         if missing or name not in measured:
             table = "densities.tsv" if missing else "volumes.tsv"
             raise ConfigError(f"{path}: {table} lacks {(*missing, name)[0]}")
@@ -81,13 +76,21 @@ def _regions(folder: Path) -> tuple[Region, ...]:
                 area=row["area"],
                 name=name,
                 economo=row["economo"],
-                density=sum(densities[c] for c in classes) / max(1, len(classes)),
+                density=sum(cells[c] for c in classes) / max(1, len(classes)),
                 volume=(found["left_mm3"], found["right_mm3"]),
                 centroid=(found["left_xyz_mm"], found["right_xyz_mm"]),
                 use=row["use"],
             )
         )
     return tuple(regions)
+
+
+def densities(folder: Path) -> dict[str, float]:
+    """Cells/mm³ of each area of von Economo and Koskinas."""
+    columns = {"economo": tables.text, "cells_per_mm3": tables.amount}
+    columns |= {"basis": tables.text}
+    rows = tables.read(folder / "densities.tsv", columns)
+    return {row["economo"]: row["cells_per_mm3"] for row in rows}
 
 
 def groups(path: Path) -> list[dict]:
@@ -172,6 +175,13 @@ def _check(atlas: Atlas) -> None:
             raise ConfigError(
                 f"{atlas.folder}/areas.tsv: {area.name} has no layers, so it must stand "
                 "for one stream"
+            )
+    for name in names:
+        counted = [r for r in atlas.regions if r.area == name and r.use != "units"]
+        if not all(sum(r.volume[side] for r in counted) > 0 for side in range(2)):
+            raise ConfigError(
+                f"{atlas.folder}/groups.tsv: {name} has no region that counts for its "
+                "pathways (use: pathways or both)"
             )
     for table, used in (
         ("groups.tsv", [r.area for r in atlas.regions]),

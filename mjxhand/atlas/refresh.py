@@ -44,6 +44,8 @@ class RefreshOptions:
     """Parcellation, as siibra finds it."""
     cohort: str = "HCP"
     """Cohort of the streamlines."""
+    groups: str = ""
+    """Table of which regions make up which area; by default the bundled groups.tsv."""
     subjects: int | None = None
     """Use only the first so many subjects."""
     timeout: float = 3600.0
@@ -60,7 +62,8 @@ def refresh(options: RefreshOptions) -> Path:
     """Ask siibra and write the folder, in whole or not at all.
 
     Raises:
-      ConfigError: the folder exists or cannot be made, or a number is impossible.
+      ConfigError: the folder exists or cannot be made, a number is impossible, or the groups do
+        not fit the bundled areas and densities.
       AtlasUnavailable: no answer, or siibra is missing.
       AtlasError: the answer lacks regions, or is no matrix of streamlines.
     """
@@ -93,12 +96,32 @@ def _checked(options: RefreshOptions) -> Path:
         raise ConfigError(f"{out} exists already: choose another --out")
     if brains.BUNDLED in out.resolve().parents:
         raise ConfigError(f"{out} lies in the bundled atlas: choose another --out")
+    _check_groups(_groups(options))
     return out
+
+
+def _groups(options: RefreshOptions) -> Path:
+    return Path(options.groups or brains.BUNDLED / "groups.tsv")
+
+
+def _check_groups(path: Path) -> None:
+    """Before anything is fetched: what the bundled tables lack would stop it afterwards."""
+    bundled = folder.load(brains.BUNDLED)
+    known = {area.name for area in bundled.areas}
+    classes = folder.densities(brains.BUNDLED)
+    for row in folder.groups(path):
+        if row["area"] not in known:
+            raise ConfigError(
+                f"{path} speaks of {row['area']}, which is not in the bundled areas.tsv"
+            )
+        for name in filter(None, row["economo"].split("+")):
+            if name not in classes:
+                raise ConfigError(f"{path}: densities.tsv lacks {name}")
 
 
 def _ask(options: RefreshOptions, result: Path) -> dict[str, Any]:
     """What `live.py` found. Its progress goes to stdout as it comes."""
-    groups = folder.groups(brains.BUNDLED / "groups.tsv")
+    groups = folder.groups(_groups(options))
     members = folder.members(groups)
     request = {
         "parcellation": options.parcellation,
@@ -164,6 +187,7 @@ def _write(path: Path, found: dict[str, Any], options: RefreshOptions) -> None:
     bundled = folder.load(brains.BUNDLED)
     for name in (*folder.CHOICES, "densities.tsv"):
         shutil.copy(brains.BUNDLED / name, path / name)
+    shutil.copy(_groups(options), path / "groups.tsv")
     groups = folder.groups(path / "groups.tsv")
     volumes = {
         (aggregate.normalise(region), side): (volume, centre)

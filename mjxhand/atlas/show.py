@@ -154,6 +154,12 @@ def _sources(shown: Shown) -> str:
         facts += [f"licence: {about['licence']}", f"sha256 {about['sha256'][:12]}"]
         mark = " (CHANGED since its provenance was written)" if name in changed else ""
         lines.append(f"  {name}{mark}: {'; '.join(facts)}")
+    if "groups.tsv" in changed and "pairs.tsv" not in changed:
+        lines.append(
+            "note: pathways are still those of the groups before the change: pairs.tsv holds "
+            "streamlines between areas, not regions; python -m mjxhand.atlas refresh --groups "
+            "FILE sums them anew"
+        )
     return "\n".join(lines)
 
 
