@@ -4,9 +4,11 @@
 
 Traces a warm update with JAX's profiler and adds up the time that each operation itself
 took, by the source it was traced from. Times are core-seconds on a CPU and stream-seconds on
-an accelerator; `idle` is what was left of all cores, or of the stream. C MuJoCo's share is the
-processor time of its threads, split by its own timers. The trace times an operation on the thread
-that runs it; what XLA's pool computes for it on others is a row of its own.
+an accelerator; `idle` is what was left of all cores, or of a stream per device. C MuJoCo's share is
+the processor time of its threads, split by its own timers. The trace times an operation on the
+thread that runs it; what XLA's pool computes for it on others is a row of its own. With Warp, what
+ran on a device and is told of no operation of XLA's is counted as Warp's: its kernels, and graphs
+of them, which it launches itself.
 """
 
 import argparse
@@ -75,11 +77,12 @@ def category(origin: hlo.Origin | None) -> str:
     return "other"
 
 
-def self_times(data) -> dict[str, float]:
+def self_times(data, others: str | None = None) -> dict[str, float]:
     """Seconds that each HLO operation itself took, all threads or streams together.
 
     Args:
         data: the `jax.profiler.ProfileData` of a trace.
+        others: name for what ran on a device's stream for no HLO operation; None: its own.
     """
     device = [p for p in data.planes if p.name.startswith("/device:")]
     seconds: dict[str, float] = collections.defaultdict(float)
@@ -87,13 +90,13 @@ def self_times(data) -> dict[str, float]:
         for line in plane.lines:
             wanted = line.name.startswith("Stream" if device else "tf_XLA")
             if wanted:
-                _add_line(line.events, seconds)
+                _add_line(line.events, seconds, others if device else None)
     return seconds
 
 
-def _add_line(events, seconds: dict[str, float]) -> None:
+def _add_line(events, seconds: dict[str, float], others: str | None = None) -> None:
     rows = sorted(
-        (e.start_ns, -e.duration_ns, dict(e.stats).get("hlo_op") or e.name)
+        (e.start_ns, -e.duration_ns, dict(e.stats).get("hlo_op") or others or e.name)
         for e in events
     )
     stack: list[list] = []  # [end, name, own time]
@@ -143,14 +146,14 @@ def shares(
     """Core- or stream-seconds of each row of the table, largest first; they add up to all.
 
     Args:
-        seconds: what each operation itself took.
+        seconds: what each operation itself took, and WARP what is no operation.
         where: origin of each operation.
         busy: on a CPU, processor seconds of the whole process.
         physics: on a CPU, processor seconds of C MuJoCo's threads.
     """
     rows: collections.defaultdict[str, float] = collections.defaultdict(float)
     for name, own in seconds.items():
-        rows[category(where.get(name))] += own
+        rows[WARP if name == WARP else category(where.get(name))] += own
     if physics is not None:
         # The trace has the thread that waited for them.
         rows["C MuJoCo"] = physics
@@ -175,7 +178,8 @@ def trace(preset: str, impl: str, num_envs: int | None) -> dict:
             wall = time.perf_counter() - begin
             cpu = time.process_time() - cpu
         (file,) = Path(folder).rglob("*.xplane.pb")
-        seconds = self_times(ProfileData.from_file(str(file)))
+        others = WARP if impl == "warp" else None
+        seconds = self_times(ProfileData.from_file(str(file)), others)
     text = compiled.as_text()
     where = hlo.origins(text)
     on_cpu = jax.default_backend() == "cpu"
@@ -183,7 +187,7 @@ def trace(preset: str, impl: str, num_envs: int | None) -> dict:
         seconds,
         where,
         wall=wall,
-        cores=len(os.sched_getaffinity(0)) if on_cpu else 1,
+        cores=len(os.sched_getaffinity(0)) if on_cpu else program.devices,
         busy=cpu if on_cpu else None,
         physics=clock.cpu if on_cpu else None,
     )

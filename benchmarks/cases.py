@@ -16,15 +16,13 @@ class Case:
     make: Callable[[], Program]
     settings: dict = field(default_factory=dict)
     on: str = "cpu"
-    """`cpu` or `accelerator`: where its size makes sense."""
+    """`cpu` or `accelerator`: where its size makes sense. `tiny`: to test the others anywhere."""
 
 
 STEPS = {"native": 16, "jax": 4, "warp": 4}
 """Control steps per call and environment on a CPU, where they are slow."""
-UNROLL = 16
-"""The same on an accelerator."""
 
-# Environments on a CPU by back end, and on an accelerator.
+# Environments on a CPU, by back end.
 SIZES = {"native": (64, 512), "jax": (64, 512)}
 POLICY_SIZES = {"native": (64, 256, 512), "jax": (64,)}
 UPDATE_SIZES = {
@@ -33,10 +31,31 @@ UPDATE_SIZES = {
     ("turning", "native"): (1024,),
     ("fpn", "native"): (64, 256),
 }
-LARGE = (1024, 4096, 8192, 16384)
-SEEING = (1024, 4096, 8192)
-"""The same where every environment has frames: each takes 12 KiB per step of an update."""
-IMPLS = ("jax", "warp")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every program on every back end at every size."""
+
+    impls: tuple[str, ...]
+    sizes: tuple[int, ...]
+    """Environments."""
+    seeing: tuple[int, ...]
+    """The same where every environment has frames."""
+    steps: int
+    """Control steps per call and environment, but for an update, which has its preset's."""
+    presets: tuple[str, ...]
+    """Whose updates; the first one's network gathers and sees, too."""
+
+
+LARGE = Grid(
+    impls=("jax", "warp"),
+    sizes=(1024, 4096, 8192, 16384),
+    seeing=(1024, 4096, 8192),  # 12 KiB per environment and step of an update
+    steps=16,
+    presets=("fpn", "baseline"),
+)
+TINY = Grid(("native", "jax"), (16, 32), (16,), 2, ("smoke", "baseline"))
 
 
 def _case(kind: str, parts: tuple, make, on: str, **settings) -> Case:
@@ -71,22 +90,28 @@ def _pixels(preset: str, impl: str, n: int, on: str) -> Case:
     return _case(f"pixels/{preset}", (impl, n), make, on, impl=impl, num_envs=n)
 
 
-def _accelerator() -> Iterator[Case]:
-    for impl in IMPLS:
-        for n in LARGE:
+def _all(grid: Grid, on: str) -> Iterator[Case]:
+    for impl in grid.impls:
+        for n in grid.sizes:
+            policy, steps = grid.presets[0], grid.steps
             makers = {
-                "physics": partial(programs.physics_program, impl, n, UNROLL),
-                "env": partial(programs.env_program, impl, n, UNROLL),
-                "policy/fpn": partial(programs.policy_program, "fpn", impl, n, UNROLL),
-                "update/fpn": partial(programs.update_program, "fpn", impl, n),
-                "update/baseline": partial(
-                    programs.update_program, "baseline", impl, n
+                "physics": partial(programs.physics_program, impl, n, steps),
+                "env": partial(programs.env_program, impl, n, steps),
+                f"policy/{policy}": partial(
+                    programs.policy_program, policy, impl, n, steps
                 ),
             }
+            for preset in grid.presets:
+                make = partial(programs.update_program, preset, impl, n)
+                makers[f"update/{preset}"] = make
             for kind, make in makers.items():
-                yield _case(kind, (impl, n), make, "accelerator", impl=impl, num_envs=n)
-        for n in SEEING:
-            yield _pixels("fpn", impl, n, "accelerator")
+                yield _case(kind, (impl, n), make, on, impl=impl, num_envs=n)
+        for n in grid.seeing:
+            yield _pixels(grid.presets[0], impl, n, on)
 
 
-CASES: tuple[Case, ...] = (*_cpu(), *_accelerator())
+CASES: tuple[Case, ...] = (
+    *_cpu(),
+    *_all(LARGE, "accelerator"),
+    *_all(TINY, "tiny"),
+)

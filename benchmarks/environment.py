@@ -1,4 +1,7 @@
-"""Where a number was measured: hardware, versions, commit, command."""
+"""Where a number was measured: hardware, versions, commit, command.
+
+python benchmarks/environment.py      # fails, with one line, if there is no accelerator
+"""
 
 import json
 import os
@@ -39,6 +42,16 @@ def describe() -> dict:
     }
 
 
+def no_accelerator() -> str:
+    """What to say if JAX runs on a CPU; empty if not."""
+    if jax.default_backend() != "cpu":
+        return ""
+    return (
+        "no accelerator: JAX runs on the CPU, where this would take hours (on NVIDIA: pip "
+        "install 'mjxhand[cuda]', or is JAX_PLATFORMS set?)"
+    )
+
+
 def command() -> str:
     """The command line that runs this, from the repository's root."""
     script = Path(sys.argv[0]).resolve()
@@ -69,8 +82,14 @@ def _cpu() -> str:
 def save(path: Path | None, **content) -> None:
     """Write results, with the command and `describe()`, to a file if one is named."""
     if path:
-        report = {"command": command(), **content, **describe()}
-        path.write_text(json.dumps(report, indent=1) + "\n")
+        write(path, {"command": command(), **content, **describe()})
+
+
+def write(path: Path, report: dict) -> None:
+    """Write a results file whole: whoever is killed meanwhile leaves the one before."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(report, indent=1) + "\n")
+    os.replace(part, path)
 
 
 def _version(package: str) -> str | None:
@@ -94,3 +113,7 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(no_accelerator())

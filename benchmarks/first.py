@@ -2,8 +2,8 @@
 
     python benchmarks/first.py [PRESET ...] [--option NAME=VALUE ...] [--json FILE]
 
-Runs `python -m mjxhand.train PRESET` for one update with an empty compilation cache, then
-again with the one it left; from the start of Python to the update's line of metrics.
+Runs `python -m mjxhand.train PRESET` for one update with empty caches of what JAX and Warp
+compile, then again with those it left; from the start of Python to the update's line of metrics.
 """
 
 import argparse
@@ -29,10 +29,12 @@ def wait(preset: str, options: list[str], cache: Path, out: Path) -> dict:
         "--no-film",
         "--quiet",
     ]
+    caches = {
+        "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
+        "WARP_CACHE_PATH": str(cache / "warp"),
+    }
     begin = time.perf_counter()
-    process = subprocess.Popen(
-        [*command, *options], env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
-    )
+    process = subprocess.Popen([*command, *options], env=os.environ | caches)
     path = out / "metrics.jsonl"
     try:
         while not (path.exists() and path.read_text().endswith("\n")):
@@ -68,7 +70,7 @@ def main() -> int:
                     f"update, {row['update_seconds']:.1f} s of them in it",
                     flush=True,
                 )
-    environment.save(args.json, first=rows)
+                environment.save(args.json, first=rows)
     return 0
 
 

@@ -1,7 +1,7 @@
 """Frames per second of the eye alone, by batch: `python benchmarks/frames.py`.
 
 Start states of the task are drawn over and over by a compiled scan; what it takes to compile is
-not counted. The best of five repeats, as in the other benchmarks.
+not counted. The best of five repeats, where the other benchmarks take medians.
 """
 
 import argparse

@@ -3,39 +3,61 @@
 #
 #     bash benchmarks/gpu.sh [FOLDER]        # default: benchmarks/results/gpu
 #
-# A case that fails (out of memory, back end not installed) is reported, and the rest goes on.
-# On a machine without an accelerator, `TINY=1` runs every line at tiny sizes, to test it.
+# What matters most comes first, and every line has a file of its own, so that little is lost
+# where time runs out. A line that fails (out of memory, back end not installed) or takes longer
+# than LIMIT seconds is reported, and the rest goes on. IMPLS="jax" leaves the other back end out.
+# TINY=1 runs the same lines at tiny sizes, on a CPU too, to test them.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH=.
+export CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES:-0}"  # an update would take all devices
 out="${1:-benchmarks/results/gpu}"
-mkdir -p "$out"
 python="${PYTHON:-python}"
+limit="${LIMIT:-1800}"
+if [[ -n "${TINY:-}" ]]; then
+  on=tiny impls="${IMPLS:-native jax}" preset=smoke head=16 sizes="16 32" repeats=1
+else
+  on=accelerator impls="${IMPLS:-jax warp}" preset=fpn head=8192 sizes="1024 2048 4096 8192" repeats=5
+  "$python" benchmarks/environment.py || exit 2
+fi
+mkdir -p "$out"
 failed=0
+running=
 
 run() {
   echo "+ $*"
-  "$@" || { echo "failed: $*" >&2; failed=$((failed + 1)); }
+  timeout -k 10 "$limit" "$@" &
+  running=$!
+  wait "$running" || { echo "failed ($?; 124: after $limit s): $*" >&2; failed=$((failed + 1)); }
+}
+trap '[[ -z "$running" ]] || kill "$running"; exit 130' INT TERM
+
+speed() {  # KIND, IMPL, regular expression of sizes, end of the file's name
+  run "$python" benchmarks/run.py --on "$on" --repeats "$repeats" -f "^$1/$2/$3\$" \
+    --json "$out/speed-$2-${1//\//-}$4.json"
 }
 
-if [[ -n "${TINY:-}" ]]; then
-  run "$python" benchmarks/run.py -f '^((physics|env|policy/fpn|update/laptop)/native/64|pixels/laptop/native/16)$' \
-    --repeats 1 --json "$out/speed-native.json"
-  run "$python" benchmarks/breakdown.py smoke --impl native --json "$out/breakdown.json"
-  run "$python" benchmarks/memory.py smoke --impl native --num-envs 16 32 --json "$out/memory.json"
-  run "$python" benchmarks/first.py smoke --json "$out/first.json"
-else
-  # One file per back end and case, so that none is lost with another.
-  for impl in warp jax; do
-    for kind in physics env policy/fpn update/fpn update/baseline pixels/fpn; do
-      run "$python" benchmarks/run.py --on accelerator -f "^$kind/$impl/" \
-        --json "$out/speed-$impl-${kind//\//-}.json"
-    done
-    run "$python" benchmarks/breakdown.py fpn --impl "$impl" --json "$out/breakdown-$impl.json"
-    run "$python" benchmarks/memory.py fpn --impl "$impl" --json "$out/memory-$impl.json"
-    run "$python" benchmarks/first.py fpn --option "physics.impl=$impl" \
-      --json "$out/first-$impl.json"
-  done
-fi
+for kind in physics "update/$preset"; do
+  for impl in $impls; do speed "$kind" "$impl" "$head" "-$head"; done
+done
+for impl in $impls; do
+  run "$python" benchmarks/breakdown.py "$preset" --impl "$impl" --num-envs "$head" \
+    --json "$out/breakdown-$impl.json"
+done
+for kind in physics "update/$preset"; do
+  for impl in $impls; do speed "$kind" "$impl" "(?!$head\$).*" ""; done
+done
+for kind in env "policy/$preset" update/baseline "pixels/$preset"; do
+  for impl in $impls; do speed "$kind" "$impl" ".*" ""; done
+done
+for impl in $impls; do
+  run "$python" benchmarks/first.py "$preset" --option "physics.impl=$impl" \
+    --json "$out/first-$impl.json"
+done
+for impl in $impls; do  # last: it runs nothing, and needs no accelerator with `--on`
+  # shellcheck disable=SC2086
+  run "$python" benchmarks/memory.py "$preset" --impl "$impl" --num-envs $sizes \
+    --json "$out/memory-$impl.json"
+done
 echo "$out: $(ls "$out" | wc -l) files, $failed failures"
 exit $((failed > 0))

@@ -69,8 +69,8 @@ def main() -> int:
             f"{row['compile_seconds']:.0f} s",
             flush=True,
         )
-    told = {"memory": rows, "preset": args.preset, "impl": args.impl, "on": args.on}
-    environment.save(args.json, **told)
+        told = {"memory": rows, "preset": args.preset, "impl": args.impl, "on": args.on}
+        environment.save(args.json, **told)
     return 0
 
 

@@ -26,6 +26,8 @@ class Program:
     """Output → facts for the results file; raises if the output cannot be right."""
     carried: int = 0
     """So many first outputs are the next call's first arguments, and are donated."""
+    devices: int = 1
+    """So many devices it runs on, whatever their number is."""
 
 
 SCENE = SceneConfig(start_pose="cupped")
@@ -170,6 +172,7 @@ def update_program(
         physics_steps=config.steps_per_update * config.physics.substeps,
         check=lambda out: {"loss": _finite(out[2]["loss/total"])},
         carried=2,
+        devices=program.mesh.size,
     )
 
 

@@ -1,13 +1,16 @@
 """brax's PPO on `reorient` through our adapter, against ours with as large an MLP.
 
-Equal environments, unroll, epochs, minibatches; networks of about 300,000 parameters: brax's
-default (actor 4 x 32, critic 5 x 256, swish; 318,000), and our `mlp` at 0.38 of its size
-(288,000).
+Both train the environment of one `config()`. Equal environments, unroll, epochs, minibatches;
+networks of about 300,000 parameters: brax's default (actor 4 x 32, critic 5 x 256, swish;
+318,000), and our `mlp` at 0.38 of its size (288,000). In each turn both begin a run anew on one
+device and are timed in the same updates, all but the first.
 """
 
 import contextlib
 import functools
+import math
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from unittest import mock
@@ -16,17 +19,17 @@ import jax
 import jax.numpy as jnp
 import mujoco
 import programs
-from rival_physics import Pair, timed
+from rival_physics import Pair
 
-import mjxhand
 from mjxhand import agent as agent_module
 from mjxhand import brax_env, mjx_steps, physics, presets, sharding
-from mjxhand.config import PhysicsConfig
+from mjxhand.config import Config, Impl, PhysicsConfig
 from mjxhand.env import Env
 
 ENVS, UNROLL, MINIBATCHES, EPOCHS = 256, 16, 4, 2
 UNITS_SCALE = 0.38
 UPDATES = 3
+"""Of a run begun anew; the first is not timed."""
 
 
 def make() -> Pair:
@@ -81,43 +84,65 @@ def _published_step() -> Iterator[None]:
         yield
 
 
-def _ours() -> Callable[[], float]:
-    config = programs.config_of("laptop", "native", ENVS)
-    config = replace(
-        config,
-        env=replace(config.env, actions="continuous", goal_angle_max=3.0),
-        network=replace(config.network, name="mlp", units_scale=UNITS_SCALE),
+def config(impl: Impl = "native") -> Config:
+    """Environment of both sides, the full task without a curriculum; our network and learner."""
+    laptop = programs.config_of("laptop", impl, ENVS)
+    made = replace(
+        laptop,
+        env=replace(laptop.env, actions="continuous", goal_angle_max=math.pi),
+        network=replace(laptop.network, name="mlp", units_scale=UNITS_SCALE),
         ppo=replace(
-            config.ppo,
+            laptop.ppo,
             unroll_length=UNROLL,
             chunk_length=UNROLL,
             num_minibatches=MINIBATCHES,
             num_epochs=EPOCHS,
         ),
+        curriculum=replace(laptop.curriculum, enabled=False),
     )
-    presets.check(config, jax.device_count())
-    env = Env(config)
-    agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
-    program = sharding.Program(config, env, agent, sharding.make_mesh())
-    params = program.place_params(env.make_params(0))
-    learner = program.init_learner(0)
-    args = (learner, program.init_actors(0, params), params)
-    compiled = jax.jit(program.update.__wrapped__).lower(*args).compile()
-    return timed(compiled, args, config.steps_per_update)
+    presets.check(made, num_devices=1)
+    return made
 
 
-def _theirs(impl: str) -> float:
-    """Speed of the last epochs, which hold no compilation."""
+def brax_side(impl: Impl) -> brax_env.BraxEnv:
+    """What brax trains: our environment, on the back end `impl`."""
+    return brax_env.BraxEnv(Env(config(impl)))
+
+
+def _ours() -> Callable[[], float]:
+    made = config()
+    env = Env(made)
+    agent = agent_module.build(made, env.observation_sizes, env.num_actuators)
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    program = sharding.Program(made, env, agent, mesh)
+    params = program.place_params(env.params)
+
+    def once() -> float:
+        learner, actors = program.init_learner(0), program.init_actors(0, params)
+        speeds = []
+        for _ in range(UPDATES):
+            begin = time.perf_counter()
+            learner, actors, _ = jax.block_until_ready(
+                program.update(learner, actors, params)
+            )
+            speeds.append(made.steps_per_update / (time.perf_counter() - begin))
+        return statistics.median(speeds[1:])
+
+    return once
+
+
+def _theirs(impl: Impl) -> float:
     from brax.training.agents.ppo import train
 
-    env = mjxhand.make("reorient", actions="continuous", impl=impl)
+    env = brax_side(impl)
     steps = ENVS * UNROLL
     seen: list[float] = []
     train.train(
-        brax_env.BraxEnv(env),
+        env,
         wrap_env_fn=brax_env.wrap,
         num_timesteps=steps * UPDATES,
-        episode_length=1000,
+        # Our environment ends its episodes itself: brax is to cut none.
+        episode_length=env.env.goal_steps * env.env.config.env.max_goals,
         num_envs=ENVS,
         unroll_length=UNROLL,
         batch_size=ENVS // MINIBATCHES,

@@ -1,5 +1,6 @@
 """Bare physics: C MuJoCo's own threads, and the hand as it was published."""
 
+import copy
 import importlib.util
 import time
 from collections.abc import Callable
@@ -10,11 +11,12 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 from mujoco import rollout
-from programs import SCENE, physics_program
+from programs import SCENE
 
 from mjxhand import physics, scene
 from mjxhand.config import PhysicsConfig
 from mjxhand.native import ThreadedStepper, usable_cores
+from mjxhand.scene import CUBE_START
 
 Pair = tuple[Callable[[], float], Callable[[], float]]
 ENVS, CONTROL_STEPS = 512, 8
@@ -100,17 +102,66 @@ def published_hand() -> mujoco.MjModel:
     return model
 
 
+def both_hands() -> tuple[mujoco.MjModel, mujoco.MjModel]:
+    """Our scene and the published hand, both with our solver's options and without sensors."""
+    models = copy.copy(scene.build(SCENE).mj_model), published_hand()
+    for name in ("timestep", "iterations", "ls_iterations", "integrator", "jacobian"):
+        setattr(models[1].opt, name, getattr(models[0].opt, name))
+    for model in models:
+        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR.value
+    return models
+
+
 def box_hand() -> Pair:
-    """MJX on both scenes, in physics steps, which are 8 ms of ours and 2 ms of theirs."""
+    """`mjx.step` on either hand, with cubes that have come to rest on it.
+
+    The same function, options and kind of states: the models differ. The published one collides
+    boxes and meshes where ours has capsules and keeps few contacts, and has a target's free joint
+    besides.
+    """
+    ours, theirs = both_hands()
+    made = scene.build(SCENE)
+    start = made.start_qpos.copy()
+    start[made.cube_qpos][:3] = CUBE_START
+    middle = theirs.actuator_ctrlrange.mean(axis=1)  # where its environment starts
+    mine = _dropped(ours, start, made.cube_qpos, made.start_ctrl)
+    address = theirs.joint("object:joint").qposadr[0]
+    block = slice(address, address + 7)
+    other = _dropped(theirs, theirs.qpos0, block, middle)
+    return _mjx_steps(ours, *mine), _mjx_steps(theirs, *other)
+
+
+def _dropped(
+    model: mujoco.MjModel, start: np.ndarray, cube: slice, ctrl: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """BOX_ENVS states, 0.64 s after the cube was let go; and the servos' targets.
+
+    It begins N(0, 5 mm) off `start`, turned at random, as those of `physics.settle` do.
+    """
+    rng, data = np.random.default_rng(0), mujoco.MjData(model)
+    states = []
+    for _ in range(BOX_ENVS):
+        mujoco.mj_resetData(model, data)
+        data.qpos, data.ctrl = start, ctrl
+        data.qpos[cube][:3] += 0.005 * rng.standard_normal(3)
+        turn = rng.standard_normal(4)
+        data.qpos[cube][3:] = turn / np.linalg.norm(turn)
+        mujoco.mj_step(model, data, round(0.64 / model.opt.timestep))
+        states.append((data.qpos.copy(), data.qvel.copy(), data.qacc_warmstart.copy()))
+    names = ("qpos", "qvel", "qacc_warmstart")
+    return dict(zip(names, map(np.stack, zip(*states, strict=True)), strict=True)), ctrl
+
+
+def _mjx_steps(
+    model: mujoco.MjModel, states: dict[str, np.ndarray], ctrl: np.ndarray
+) -> Callable[[], float]:
     from mujoco import mjx
 
-    control_steps = BOX_STEPS // PhysicsConfig().substeps
-    mine = physics_program("jax", BOX_ENVS, control_steps)
-    ours = jax.jit(mine.function).lower(*mine.args).compile()
-    model = published_hand()
     device_model = mjx.put_model(model, impl="jax")
-    data = mjx.make_data(model, impl="jax")
+    data = mjx.make_data(model, impl="jax").replace(ctrl=jnp.asarray(ctrl, jnp.float32))
     many = jax.tree.map(lambda x: jnp.broadcast_to(x, (BOX_ENVS, *x.shape)), data)
+    given = {name: jnp.asarray(x, jnp.float32) for name, x in states.items()}
+    many = many.replace(**given)
     step = jax.vmap(mjx.step, in_axes=(None, 0))
 
     def run(many):
@@ -119,9 +170,8 @@ def box_hand() -> Pair:
 
         return jax.lax.scan(one, many, None, length=BOX_STEPS)[0]
 
-    theirs = jax.jit(run).lower(many).compile()
-    count = BOX_ENVS * BOX_STEPS
-    return timed(ours, mine.args, count), timed(theirs, (many,), count)
+    compiled = jax.jit(run).lower(many).compile()
+    return timed(compiled, (many,), BOX_ENVS * BOX_STEPS)
 
 
 def timed(function, args, count: int) -> Callable[[], float]:

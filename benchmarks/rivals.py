@@ -6,7 +6,8 @@ Each comparison times ours and the rival in turn, `rounds` times, so that whatev
 machine does weighs on both; a ratio is that of the medians. What is compared:
 
     rollout    bare native physics against `mujoco.rollout` on all cores, same scene
-    box-hand   MJX on our scene against MJX on the hand as published (boxes, meshes; 2 ms)
+    box-hand   `mjx.step` on our scene against `mjx.step` on the hand as published (boxes, meshes):
+               same options, no sensors, cubes at rest on either hand
     processes  gathering with the full network: all environments in one program against one
                process per core, each with one environment and a policy of batch 1
     brax       a whole PPO update on `reorient`: ours (native) against brax's PPO: through MJX
@@ -58,8 +59,8 @@ RIVALS = (
     Rival(
         "box-hand",
         "physics steps/s",
-        "MJX (jax) on our scene, 64 environments",
-        "MJX (jax) on Gymnasium-Robotics' hand and block, margins 0, 64 environments",
+        "mjx.step on our scene, 64 environments",
+        "mjx.step on Gymnasium-Robotics' hand and block, margins 0, our options, 64 environments",
         rival_physics.box_hand,
     ),
     Rival(
@@ -135,7 +136,7 @@ def main() -> int:
             f"{time.monotonic() - began:.0f} s",
             flush=True,
         )
-    environment.save(args.json, rivals=rows)
+        environment.save(args.json, rivals=rows)
     return 0
 
 

@@ -2,12 +2,12 @@
 
     python benchmarks/run.py [-f REGEX] [--on accelerator] [--json FILE] [--repeats N] [--list]
 
-Compile time stands apart from run time; a call before the first timed one warms up;
-speeds are medians over the repeats. Each case has a process of its own.
+Compile time stands apart from run time; a call before the first timed one warms up, and its
+seconds are kept apart: Warp builds its kernels in it. Speeds are medians over the repeats. Each
+case has a process of its own; the file is written after each.
 """
 
 import argparse
-import json
 import multiprocessing
 import re
 import statistics
@@ -42,7 +42,7 @@ def run_case(name: str, repeats: int) -> dict:
         output = jax.block_until_ready(compiled(*args))
         seconds.append(time.perf_counter() - begin)
         args = (*output[:carried], *args[carried:]) if carried else args
-    seconds = seconds[1:]  # the first one warmed up
+    first, *seconds = seconds
     median = statistics.median(seconds)
     return {
         "case": case.name,
@@ -52,12 +52,21 @@ def run_case(name: str, repeats: int) -> dict:
         "prepare_seconds": prepared - start,
         "compile_seconds": compile_seconds,
         "operations": hlo.operations(text) if text else None,
+        "first_call_seconds": first,
         "run_seconds": seconds,
+        "devices_used": program.devices,
         "peak_memory_mb": environment.peak_memory_mb(),
         "device_peak_memory_mb": _device_peak_mb(jax.devices()[0]),
         **(program.check(output) if program.check else {}),
         **environment.describe(),
     }
+
+
+def _alone(function, *args):
+    """Call it in a process of its own: in this one JAX would take a GPU's memory for itself."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *args).result()
 
 
 def _device_peak_mb(device) -> float | None:
@@ -74,7 +83,10 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--repeats", type=int, default=5, help="timed calls per case")
     parser.add_argument(
-        "--on", choices=("cpu", "accelerator"), default="cpu", help="whose cases"
+        "--on",
+        choices=("cpu", "accelerator", "tiny"),
+        default="cpu",
+        help="whose cases; tiny: for no figures, to see that all of them run",
     )
     parser.add_argument("--list", action="store_true", help="print the cases and stop")
     args = parser.parse_args()
@@ -85,12 +97,13 @@ def main() -> int:
         if not names:
             print("\n".join(case.name for case in cases))
         return 0 if names else 2
+    if args.on == "accelerator" and (lacking := _alone(environment.no_accelerator)):
+        print(lacking, file=sys.stderr)
+        return 2
     results, failed = [], 0
-    context = multiprocessing.get_context("spawn")
     for name in names:
         try:
-            with ProcessPoolExecutor(1, mp_context=context) as pool:
-                result = pool.submit(run_case, name, args.repeats).result()
+            result = _alone(run_case, name, args.repeats)
         except Exception as error:  # out of memory, say: the others are still wanted
             failed += 1
             print(f"{name} failed: {str(error).strip().splitlines()[:1]}", flush=True)
@@ -98,14 +111,14 @@ def main() -> int:
         results.append(result)
         for key in ("control_steps_per_second", "physics_steps_per_second"):
             print(f"{name}.{key} {result[key]:,.0f}")
-        for key in ("compile_seconds", "peak_memory_mb"):
+        if args.json:
+            report = {"command": environment.command(), "results": results}
+            environment.write(args.json, report)
+        for key in ("compile_seconds", "first_call_seconds", "peak_memory_mb"):
             print(f"{name}.{key} {result[key]:.1f}")
         # On an accelerator about as many kernels are launched, one after another.
         if result["operations"] is not None:
             print(f"{name}.operations_per_call {result['operations']:,}", flush=True)
-    if args.json and results:
-        report = {"command": environment.command(), "results": results}
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
     return 1 if failed else 0
 
 

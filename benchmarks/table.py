@@ -6,6 +6,7 @@
 """
 
 import json
+import statistics
 import sys
 from pathlib import Path
 
@@ -27,19 +28,38 @@ def where(result: dict) -> str:
 
 
 def speed_table(report: dict) -> list[str]:
-    """Lines of the table of a file that `run.py` wrote."""
+    """Lines of the table of a file that `run.py` wrote.
+
+    A column of the first calls where one took far longer than the next: Warp builds its kernels.
+    """
+    rows = report["results"]
+    slow = any(
+        row.get("first_call_seconds", 0) > 1 + 2 * statistics.median(row["run_seconds"])
+        for row in rows
+    )
+    first = " first call |" if slow else ""
     lines = [
-        "| case | control steps/s | physics steps/s | compile | peak memory |",
-        "|---|---|---|---|---|",
+        f"| case | control steps/s | physics steps/s | compile |{first} peak memory |",
+        "|---|---|---|---|---|" + "---|" * slow,
     ]
-    for row in report["results"]:
+    for row in rows:
+        used = row.get("devices_used", 1)
+        case = row["case"] + (f", {used} devices" if used > 1 else "")
         physics = row.get("physics_steps_per_second")
-        lines.append(
-            f"| {row['case']} | {row['control_steps_per_second']:,.0f} |"
-            f" {f'{physics:,.0f}' if physics else '–'} | {row['compile_seconds']:.1f} s |"
-            f" {row['peak_memory_mb']:,.0f} MB |"
+        first = f"{row['first_call_seconds']:.1f} s" if slow else ""
+        device = row.get("device_peak_memory_mb")
+        memory = (
+            f"{device:,.0f} MB of the device"
+            if device
+            else f"{row['peak_memory_mb']:,.0f} MB"
         )
-    return lines + ["", f"Measured on {where(report['results'][0])}."]
+        lines.append(
+            f"| {case} | {row['control_steps_per_second']:,.0f} |"
+            f" {f'{physics:,.0f}' if physics else '–'} | {row['compile_seconds']:.1f} s |"
+            + f" {first} |" * slow
+            + f" {memory} |"
+        )
+    return lines + ["", f"Measured on {where(rows[0])}."]
 
 
 def accuracy_table(report: dict) -> list[str]:
@@ -174,6 +194,22 @@ def kernels_table(report: dict) -> list[str]:
     return lines
 
 
+def cost_table(report: dict) -> list[str]:
+    """Lines of the table of a file that `cost.py` wrote."""
+    lines = [
+        "| part | back end | a control step, processor time | without it | its share |",
+        "|---|---|---|---|---|",
+    ]
+    for row in report["parts"]:
+        low, high = (100 * x for x in row["share_quartiles"])
+        lines.append(
+            f"| {row['part']} | {row['impl']}, {row['num_envs']} hands"
+            f" | {row['microseconds']:,.0f} µs | {row['microseconds_without']:,.0f} µs"
+            f" | {100 * row['share']:.1f} % ({low:.1f} to {high:.1f}) |"
+        )
+    return lines + ["", f"One thread. Measured on {where(report)}."]
+
+
 def _compiled(report: dict) -> str:
     """For what, and where."""
     if report.get("on"):
@@ -193,6 +229,7 @@ KINDS = {
     "memory": memory_table,
     "kernels": kernels_table,
     "rows": accuracy_table,
+    "parts": cost_table,
 }
 
 
@@ -201,7 +238,13 @@ def tables() -> str:
     blocks = []
     for path in sorted((HERE / "results").rglob("*.json")):
         report = json.loads(path.read_text())
-        (kind,) = (name for name in KINDS if name in report)
+        kinds = [name for name in KINDS if name in report]
+        if len(kinds) != 1:
+            raise SystemExit(
+                f"benchmarks/results/{path.relative_to(HERE / 'results')}: no table is made of "
+                f"results of {report.get('command', 'an unknown command')!r}: keep them elsewhere"
+            )
+        (kind,) = kinds
         title = path.relative_to(HERE / "results").with_suffix("").as_posix()
         lines = KINDS[kind](report)
         if "note" in report:  # written by hand: what the machine did besides
@@ -212,12 +255,13 @@ def tables() -> str:
     return "\n\n".join(blocks)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
     text = README.read_text()
     before, rest = text.split(START)
     _, after = rest.split(END)
     new = f"{before}{START}\n{tables()}\n{END}{after}"
-    if "--check" in sys.argv[1:]:
+    if "--check" in argv:
         if new != text:
             print("benchmarks/README.md is stale: python benchmarks/table.py")
             return 1

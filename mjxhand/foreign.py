@@ -96,7 +96,8 @@ def register(name: str, function: Function) -> None:
     """Let compiled CPU programs call `function` as `jax.ffi.ffi_call(name, …)`.
 
     A name stands for one function for good, on disk too: a cached program finds its function
-    by it. A name that is taken is left as it is.
+    by it. A name that is taken is left as it is. What the function refers to lives as long as
+    the process, so it had better be little.
     """
     if name in _registered:
         return

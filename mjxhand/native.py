@@ -5,10 +5,13 @@ leaves out sensors in all but the last physics step.
 """
 
 import copy
+import math
 import os
 import queue
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -24,6 +27,12 @@ _STATE = (
     | mujoco.mjtState.mjSTATE_WARMSTART.value
 )
 _STATE_AND_CTRL = _STATE | mujoco.mjtState.mjSTATE_CTRL.value
+
+KEPT = 4
+"""So many steppers, those used last, keep their threads, models and data; the others make them
+anew when they are used again. A stepper itself may live as long as the process, see `foreign`."""
+_opening = threading.Lock()
+_steppers: weakref.WeakSet["ThreadedStepper"] = weakref.WeakSet()
 
 
 def blocks(count: int, threads: int) -> Iterator[tuple[int, int]]:
@@ -65,18 +74,15 @@ class ThreadedStepper:
         Args:
           parts: what differs between copies, see `make_physics`.
         """
-        threads = threads or usable_cores()
         self.model = native_model(model)
         self._substeps = substeps
-        self._threads = threads
-        # The thread that calls works, too.
-        self._helpers = ThreadPoolExecutor(
-            max(1, threads - 1), thread_name_prefix="mujoco"
-        )
-        self._workers: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        for _ in range(threads):
-            self._workers.put(_Worker(self.model, parts or {}))
+        self._threads = threads or usable_cores()
+        self._parts = parts or {}
         self._turn = threading.Lock()
+        self._pool: _Pool | None = None
+        self._used = 0.0
+        with _opening:
+            _steppers.add(self)
         # MuJoCo's own handler would write MUJOCO_LOG.TXT into the working folder.
         mujoco.set_mju_user_warning(_warn)
 
@@ -101,25 +107,28 @@ class ThreadedStepper:
         Returns:
           qpos, qvel, warmstart and sensordata [..., S] after it, float64.
         """
-        nq, nv = self.model.nq, self.model.nv
+        nq, nv, size = self.model.nq, self.model.nv, self.model.nsensordata
         batch = qpos.shape[:-1]
+        count = math.prod(batch)
         before = np.concatenate(
             [qpos, qvel, warmstart, ctrl], axis=-1, dtype=np.float64
         )
-        before = before.reshape(-1, before.shape[-1])
-        count = before.shape[0]
+        before = before.reshape(count, before.shape[-1])
         after = np.empty((count, nq + 2 * nv))
-        sensors = np.empty((count, self.model.nsensordata))
+        sensors = np.empty((count, size))
         late = None
         if last_ctrl is not None and delay is not None:
-            late = (last_ctrl.reshape(count, -1), delay.reshape(count).astype(int))
+            late = (
+                last_ctrl.reshape(count, self.model.nu),
+                delay.reshape(count).astype(int),
+            )
         values = [x.reshape(count, *x.shape[len(batch) :]) for x in model]
         shares = list(blocks(count, self._threads))
         left = iter(shares)  # of a list: threads may share it
         helpers = min(self._threads, len(shares)) - 1
 
         def work() -> None:
-            with self._borrowed() as worker:
+            with pool.borrowed() as worker:
                 for begin, end in left:
                     numbers = range(begin, end)
                     self._step_block(
@@ -127,28 +136,33 @@ class ThreadedStepper:
                     )
 
         with self._turn:
-            others = [self._helpers.submit(work) for _ in range(helpers)]
+            self._used = time.monotonic()
+            # A reference of this call: the pool lasts as long, whoever closes it.
+            pool = self._pool or self._open()
+            others = [pool.helpers.submit(work) for _ in range(helpers)]
             try:
                 work()
             finally:
                 wait(others)  # they write into what this call returns
             for other in others:
                 other.result()
-        after = after.reshape(*batch, -1)
+        after = after.reshape(*batch, nq + 2 * nv)
         return (
             after[..., :nq],
             after[..., nq : nq + nv],
             after[..., nq + nv :],
-            sensors.reshape(*batch, -1),
+            sensors.reshape(*batch, size),
         )
 
-    @contextmanager
-    def _borrowed(self) -> Iterator["_Worker"]:
-        worker = self._workers.get()
-        try:
-            yield worker
-        finally:
-            self._workers.put(worker)
+    def _open(self) -> "_Pool":
+        """Threads and data for this stepper, in place of those that were unused for longest."""
+        with _opening:
+            having = [stepper for stepper in _steppers if stepper._pool]
+            having.sort(key=lambda stepper: stepper._used, reverse=True)
+            for stepper in having[KEPT - 1 :]:
+                stepper._pool = None  # a call that still uses it holds it
+            self._pool = pool = _Pool(self.model, self._parts, self._threads)
+        return pool
 
     def _step_block(self, worker, numbers, before, after, sensors, late, values):
         model, data = worker.model, worker.data
@@ -165,6 +179,27 @@ class ThreadedStepper:
             worker.step(1, sense=True)
             mujoco.mj_getState(model, data, after[i], _STATE)
             sensors[i] = data.sensordata
+
+
+class _Pool:
+    """The threads of a stepper and what they step with; they end when nobody refers to it."""
+
+    def __init__(self, model: mujoco.MjModel, parts: Mapping[str, Index], threads: int):
+        # The thread that calls works, too.
+        self.helpers = ThreadPoolExecutor(
+            max(1, threads - 1), thread_name_prefix="mujoco"
+        )
+        self._workers: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for _ in range(threads):
+            self._workers.put(_Worker(model, parts))
+
+    @contextmanager
+    def borrowed(self) -> Iterator["_Worker"]:
+        worker = self._workers.get()
+        try:
+            yield worker
+        finally:
+            self._workers.put(worker)
 
 
 class _Worker:
@@ -186,6 +221,19 @@ class _Worker:
         if count:
             self.model.opt.disableflags = self._loud if sense else self._quiet
             mujoco.mj_step(self.model, self.data, count)
+
+
+def _begin_anew() -> None:
+    """In a forked child, which has the thread that forked alone: locks and pools are stale."""
+    global _opening
+    _opening = threading.Lock()
+    for stepper in _steppers:
+        stepper._turn = threading.Lock()
+        stepper._pool = None
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def usable_cores() -> int:

@@ -2,15 +2,25 @@
 
 import dataclasses
 import functools
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+import cases
+import run
 
 from mjxhand import agent as agent_module
 from mjxhand import presets
 from mjxhand.env import Env
 from mjxhand.sharding import Program, make_mesh
+
+BENCHMARKS = Path(run.__file__).parent
 
 
 @functools.cache
@@ -59,3 +69,77 @@ def test_frames_are_drawn_by_kernels_of_warp():
     # Its launches, by JAX's foreign function interface; a callback would be `xla_python_…`.
     assert own
     assert all(name.startswith("jax_callable_") for name in own)
+
+
+def gpu_sh(tmp_path, python="", **env) -> subprocess.CompletedProcess:
+    """`gpu.sh` with a stand-in for Python, a shell script."""
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f"#!/bin/sh\n{python}\n")
+    stand_in.chmod(0o755)
+    return subprocess.run(
+        ["bash", str(BENCHMARKS / "gpu.sh"), str(tmp_path / "out")],
+        env=os.environ | {"PYTHON": str(stand_in), "TINY": ""} | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def lines_of(tmp_path, **env) -> list[list[str]]:
+    """Arguments of all Pythons that `gpu.sh` starts, less the question for an accelerator."""
+    log = tmp_path / "log"
+    log.unlink(missing_ok=True)
+    done = gpu_sh(tmp_path, f'echo "$CUDA_VISIBLE_DEVICES $@" >> {log}', **env)
+    assert done.returncode == 0, done.stderr
+    # Regular expressions hold what a shell would read otherwise: words are split at spaces.
+    lines = [line.split(" ") for line in log.read_text().splitlines()]
+    assert {line[0] for line in lines} == {env.get("CUDA_VISIBLE_DEVICES", "0")}
+    return [line[1:] for line in lines if "environment.py" not in line[1]]
+
+
+def chosen(line: list[str]) -> list[str]:
+    """Names of the cases that a line of run.py times."""
+    on, pattern = (line[line.index(name) + 1] for name in ("--on", "-f"))
+    return [c.name for c in cases.CASES if c.on == on and re.search(pattern, c.name)]
+
+
+def test_a_dry_run_is_the_same_lines_at_other_sizes(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    full = lines_of(tmp_path)
+    tiny = lines_of(tmp_path, TINY="1", CUDA_VISIBLE_DEVICES="3")
+    assert [line[0] for line in full] == [line[0] for line in tiny]
+    for lines, on in ((full, "accelerator"), (tiny, "tiny")):
+        timed = [chosen(line) for line in lines if line[0].endswith("run.py")]
+        assert all(timed)
+        # Every case once.
+        names = [name for names in timed for name in names]
+        assert sorted(names) == sorted(c.name for c in cases.CASES if c.on == on)
+    # What matters most comes first.
+    assert [chosen(line) for line in full[:4]] == [
+        ["physics/jax/8192"],
+        ["physics/warp/8192"],
+        ["update/fpn/jax/8192"],
+        ["update/fpn/warp/8192"],
+    ]
+
+
+def test_a_line_that_hangs_or_fails_costs_no_other(tmp_path):
+    slow = 'case "$*" in *env/*) sleep 60;; *first.py*) exit 4;; esac'
+    done = gpu_sh(tmp_path, slow, TINY="1", IMPLS="native", LIMIT="1")
+    assert done.returncode == 1
+    failed = [line for line in done.stderr.splitlines() if line.startswith("failed")]
+    assert [line.split()[1].strip("(;") for line in failed] == ["124", "4"]
+    assert "2 failures" in done.stdout
+
+
+def test_without_an_accelerator_nothing_is_measured(tmp_path, monkeypatch, capsys):
+    """One line, exit code 2: on a CPU the cases would compile for hours."""
+    env = {"PYTHON": sys.executable, "JAX_PLATFORMS": "cpu"}
+    done = gpu_sh(tmp_path, **env)
+    assert done.returncode == 2
+    assert re.fullmatch(r"no accelerator: JAX runs on the CPU.*\n", done.stderr)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(run, "_alone", lambda function, *args: function(*args))
+    monkeypatch.setattr(sys, "argv", ["run.py", "--on", "accelerator"])
+    assert run.main() == 2
+    assert capsys.readouterr().err == done.stderr

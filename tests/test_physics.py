@@ -1,6 +1,12 @@
 """The back ends against plain mj_step and against each other."""
 
 import builtins
+import gc
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +16,7 @@ import pytest
 
 from mjxhand import mjx_steps, physics, scene
 from mjxhand.config import ConfigError, PhysicsConfig, SceneConfig
-from mjxhand.native import ThreadedStepper, blocks
+from mjxhand.native import KEPT, ThreadedStepper, blocks
 
 BATCH = 32  # one compiled shape for every test of MJX
 CUPPED = SceneConfig(start_pose="cupped")
@@ -138,6 +144,92 @@ def test_an_error_in_any_thread_of_native_is_raised(made, settled, monkeypatch):
         stepper.step(*args)
     monkeypatch.undo()
     assert np.isfinite(stepper.step(*args)[0]).all()
+
+
+@pytest.mark.parametrize("batch", [(), (0,), (1,), (2, 0)])
+def test_native_keeps_the_leading_axes(made, settled, batch):
+    """Of no hands, too; with commands held before the new ones."""
+    model = made.mj_model
+    stepper = ThreadedStepper(model, 2, threads=2)
+    qpos, qvel, warmstart = (
+        np.broadcast_to(x[0], (*batch, x.shape[1]))
+        for x in (settled.qpos, settled.qvel, settled.qacc_warmstart)
+    )
+    ctrl = np.broadcast_to(made.start_ctrl, (*batch, model.nu))
+    after = stepper.step(
+        qpos, qvel, warmstart, ctrl, last_ctrl=ctrl, delay=np.ones(batch)
+    )
+    lasts = (model.nq, model.nv, model.nv, model.nsensordata)
+    assert [x.shape for x in after] == [(*batch, last) for last in lasts]
+    assert all(np.isfinite(x).all() for x in after)
+
+
+@pytest.mark.filterwarnings("ignore:os.fork")
+def test_native_in_a_forked_child(made, settled):
+    """It has none of its parent's threads, of which one may have held the lock."""
+    stepper = ThreadedStepper(made.mj_model, 1, threads=3)
+    ctrl = np.tile(made.start_ctrl, (16, 1))
+    args = (settled.qpos[:16], settled.qvel[:16], settled.qacc_warmstart[:16], ctrl)
+    wanted = stepper.step(*args)
+    with stepper._turn:
+        child = os.fork()
+        if not child:  # whatever happens, no test runs on in the child
+            same = False
+            try:
+                got = stepper.step(*args)
+                same = all(map(np.array_equal, got, wanted))
+            finally:
+                os._exit(0 if same else 1)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            assert os.waitstatus_to_exitcode(status) == 0
+            break
+        time.sleep(0.02)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child hangs")
+    np.testing.assert_array_equal(stepper.step(*args)[0], wanted[0])
+
+
+def threads_of_native() -> int:
+    return sum(t.name.startswith("mujoco") for t in threading.enumerate())
+
+
+def test_native_keeps_threads_of_the_last_few_steppers(made, settled):
+    """A stepper has none before it is used; one that lost them makes them anew."""
+    gc.collect()  # a call that failed in another test keeps its threads until then
+    before = threads_of_native()
+    steppers = [ThreadedStepper(made.mj_model, 1, threads=2) for _ in range(KEPT + 3)]
+    assert threads_of_native() <= before  # those of dead steppers may go meanwhile
+    ctrl = np.tile(made.start_ctrl, (16, 1))
+    args = (settled.qpos[:16], settled.qvel[:16], settled.qacc_warmstart[:16], ctrl)
+    wanted = [stepper.step(*args)[0] for stepper in steppers]
+    steppers[3].step(*args)  # not the one to go next, then
+    steppers[0].step(*args)
+    kept = {i for i, stepper in enumerate(steppers) if stepper._pool}
+    assert kept == {0, 3, *range(5, KEPT + 3)}
+    deadline = time.monotonic() + 20
+    while threads_of_native() > KEPT and time.monotonic() < deadline:
+        time.sleep(0.02)  # threads whose pool is gone end by themselves
+    assert threads_of_native() <= KEPT  # the calling thread is the second of each
+    for stepper, qpos in zip(steppers, wanted, strict=True):
+        np.testing.assert_array_equal(stepper.step(*args)[0], qpos)
+
+
+def test_native_loses_no_pool_that_is_in_use(made, settled):
+    """More steppers than are kept, from several threads at once."""
+    steppers = [ThreadedStepper(made.mj_model, 1, threads=2) for _ in range(KEPT + 2)]
+    ctrl = np.tile(made.start_ctrl, (16, 1))
+    args = (settled.qpos[:16], settled.qvel[:16], settled.qacc_warmstart[:16], ctrl)
+    wanted = steppers[0].step(*args)[0]
+    with ThreadPoolExecutor(8) as callers:
+        calls = [callers.submit(s.step, *args) for _ in range(12) for s in steppers]
+        for call in calls:
+            np.testing.assert_array_equal(call.result(timeout=60)[0], wanted)
+    assert sum(stepper._pool is not None for stepper in steppers) <= KEPT
 
 
 def test_native_solver_settings_change_only_digits(made, settled):
