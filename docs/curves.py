@@ -51,6 +51,9 @@ def keep(name: str, run: Path) -> None:
     """Write a run's curve and evaluation, small enough to commit."""
     lines = metrics.read(run)
     config = runs.read_config(run)
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    if not evaluation:
+        raise SystemExit(f"{run} ended without an evaluation: nothing to keep")
     seconds = sum(line["seconds"] for line in lines)
     kept = {
         "command": command(config),
@@ -62,7 +65,7 @@ def keep(name: str, run: Path) -> None:
             (lines[-1]["env_steps"] - lines[0]["env_steps"])
             / (seconds - lines[0]["seconds"])
         ),
-        "evaluation": json.loads((run / "evaluation.json").read_text()),
+        "evaluation": evaluation,
         "curve": curve(run),
     }
     RESULTS.mkdir(exist_ok=True)

@@ -4,7 +4,7 @@
 # One process per machine, which drives all of its GPUs; SLURM tells each process its place, so
 # no further option is needed. The folder of the run must be one that every machine sees.
 # Two minutes before its time limit it saves, leaves and queues itself again, until the run is
-# complete.
+# complete. `scancel` lets it save and leave for good.
 #SBATCH --job-name=mjxhand
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -24,10 +24,14 @@ settings=(fpn --out "$run" --ppo.num-envs 65536)
 if [ -f "$run/config.json" ]; then
   settings=(--resume "$run")
 fi
+# Sent to the script itself by scancel and at a preemption, after which SLURM queues it again. The
+# steps get it too: bash waits for them before it heeds this. The limit's warning goes to them alone.
+cancelled=
+trap cancelled=1 TERM
 srun --kill-on-bad-exit=1 .venv/bin/python -m mjxhand.train "${settings[@]}"
 code=$?
 # 0: saved and left. 143: stopped while it compiled or evaluated.
-if [ "$code" -eq 0 ] || [ "$code" -eq 143 ]; then
+if [ -z "$cancelled" ] && { [ "$code" -eq 0 ] || [ "$code" -eq 143 ]; }; then
   [ -f "$run/evaluation.json" ] || scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

@@ -35,8 +35,13 @@ PLACES = {
     "--resume": "the folder of a run",
     "--network.weights": "the folder of a run, or pretrained:NAME",
     "--out": "a folder",
+    "--json": "a file",
+    "--lesion": "areas, streams, pathways and memories, separated by commas",
 }
 """What is asked for where `a text` would not tell."""
+
+MAY_BE_EMPTY = ("--env.sequence", "--sequence")
+"""Options of texts for which nothing is a value: the task's own order."""
 
 
 def option_types(cls: type, prefix: str = "") -> Options:
@@ -74,6 +79,8 @@ def split(argv: Sequence[str], options: Options) -> tuple[list[str], list[str]]:
             args.append("--help")
         elif token.lower() in ("true", "false") and args and "=" not in args[-1]:
             raise _takes_no_value(args[-1], options)
+        elif not token.strip():  # "$RUN" of a shell that has no such variable
+            raise ConfigError("an argument is empty: give a value, or leave it out")
         elif not token.startswith("-") or token == "-":
             words.append(token)
         else:
@@ -148,11 +155,14 @@ def _checked(token: str, rest, options: Options) -> str:
         known = [*options, *(o for n in options for o in _switch(n, options))]
         raise ConfigError(f"unknown option {given}{suggest(name, known)}")
     kinds = options[name]
+    asked = PLACES.get(name) or _expected(kinds)
     if not equals:
         value = next(rest, None)
         if value is None or value.partition("=")[0].replace("_", "-") in options:
-            asked = PLACES.get(name) or _expected(kinds)
             raise ConfigError(f"{given} needs a value: {asked}")
+    # As an unset variable of a shell gives it: never taken for the option left out.
+    if str in kinds and not value.strip() and name not in MAY_BE_EMPTY:
+        raise ConfigError(f"{given} needs a value, not an empty text: {asked}")
     return f"{name}={_value(given, value, kinds)}"
 
 

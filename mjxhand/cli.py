@@ -1,6 +1,8 @@
 """The command lines: their options, their presets, their way to fail in one line."""
 
+import errno
 import functools
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,15 +13,18 @@ from typing import Annotated, Any, TypeVar
 import jax
 import tyro
 
-from mjxhand import distributed, idle, presets, pretrained, runs
+from mjxhand import distributed, idle, lock, presets, pretrained, runs
 from mjxhand.arguments import build, option_types, split, suggest, value_of
 from mjxhand.checkpoint import CheckpointError
+from mjxhand.checks import RANGES
 from mjxhand.command_options import EvaluateOptions, RenderOptions, TrainOptions
 from mjxhand.config import Config, ConfigError
 from mjxhand.runs import read_config as read_config
 
 T = TypeVar("T")
 PRESET_NAMES = ", ".join(presets.PRESETS)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Of a disk or a quota; the system does not say in which file."""
 ALIASES = {
     "--task": "--env.task",
     "--atlas": "--network.atlas",
@@ -58,32 +63,33 @@ def parse_config(
     if len(words) > 1:
         raise ConfigError(f"one preset at a time, not {' and '.join(words)}")
     resume = value_of("--resume", args)
-    name = words[0] if words else None if resume else presets.default_preset()
+    default = presets.default_preset() if resume is None else None
+    name = words[0] if words else default
     if name is not None and name not in presets.PRESETS:
         hint = suggest(name, presets.PRESETS) or f": choose {PRESET_NAMES}"
         raise ConfigError(f"unknown preset {name!r}{hint}")
     given = {_dotted(a): a.partition("=")[2] for a in args}
     base = (
-        read_config(resume)
-        if resume
-        else presets.fitted(presets.PRESETS[name or ""], given)
+        presets.fitted(presets.PRESETS[name or ""], given)
+        if resume is None
+        else read_config(resume)
     )
-    if resume and (Path(resume) / pretrained.FILE).exists():
+    if resume is not None and (Path(resume) / pretrained.FILE).exists():
         raise ConfigError(
             f"{resume} holds a policy without its optimiser, which cannot go on: begin a "
             f"run with its weights, --from {resume} --out DIR"
         )
-    if resume and name not in (None, base.preset):
+    if resume is not None and name not in (None, base.preset):
         raise ConfigError(
             f"{resume} was started from preset {base.preset}, not {name}: leave it out"
         )
-    out = resume or f"runs/{base.preset}"
+    out = f"runs/{base.preset}" if resume is None else resume
     start = _Train(
         TrainOptions(preset=base.preset, out=out, resume=resume), _Config(**vars(base))
     )
     parsed = build(_Train, args, prog, start)
     config = Config(**vars(parsed.config))
-    if not resume:
+    if resume is None:
         idle.refuse(given, config)
     else:
         runs.check_resumed(base, config)
@@ -126,8 +132,15 @@ def _unalias(argument: str) -> str:
 
 
 def prepare_out(options: TrainOptions, config: Config) -> Path:
-    """The run's folder, with its `config.json` written. See `runs.prepare`."""
-    return runs.prepare(options.out, config, resume=options.resume is not None)
+    """The run's folder, with its `config.json` written. See `runs.prepare`.
+
+    Raises:
+        ConfigError: it cannot be had, or another process trains in it.
+    """
+    if options.resume is None:
+        return runs.prepare(options.out, config)
+    with lock.held(options.out):
+        return runs.prepare(options.out, config, resume=True)
 
 
 def parse_dir(cls: type[T], argv: Sequence[str], prog: str) -> T:
@@ -150,6 +163,7 @@ def parse_evaluate(argv: Sequence[str]) -> EvaluateOptions:
     options = parse_dir(EvaluateOptions, argv, "python -m mjxhand.evaluate")
     if options.episodes < 1:
         raise ConfigError(f"--episodes is {options.episodes}: give at least 1")
+    refuse_seed(options.seed)
     if options.json is not None:
         refuse_unwritable("--json", options.json)
     return options
@@ -161,12 +175,28 @@ def parse_render(argv: Sequence[str]) -> RenderOptions:
     for name in ("width", "height", "fps", "seconds"):
         if not getattr(options, name) > 0:
             raise ConfigError(f"--{name} is {getattr(options, name)}: must be positive")
+    if math.isinf(options.seconds):
+        raise ConfigError(f"--seconds is {options.seconds}: give a finite number")
+    refuse_seed(options.seed)
     if options.width % 2 or options.height % 2:
         raise ConfigError(
             f"a film of {options.width} x {options.height} pixels cannot be coded: "
             "--width and --height must be even"
         )
     return options
+
+
+def refuse_seed(seed: int) -> None:
+    """Refuse a seed that a training run could not have either.
+
+    Raises:
+        ConfigError: it is out of range.
+    """
+    low, high, _ = RANGES["seed"]
+    if not low <= seed <= high:
+        raise ConfigError(
+            f"--seed is {seed}: it must be at least {low} and at most {high}"
+        )
 
 
 def only_help(argv: Sequence[str], prog: str, text: str | None) -> bool:
@@ -224,9 +254,10 @@ def main_guard(main: Callable[..., int]) -> Callable[..., int]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
         except OSError as error:  # a full disk, a folder that may not be written
-            if error.filename is None:
+            if error.filename is None and error.errno not in FULL:
                 raise
-            print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+            where = "" if error.filename is None else f"{error.filename}: "
+            print(f"error: {where}{error.strerror}", file=sys.stderr)
             return 2
 
     return guarded

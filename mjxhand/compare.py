@@ -6,6 +6,8 @@ found; `--figure FILE` draws their training curves. Runs may still be training.
 
 import argparse
 import json
+import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,72 +21,142 @@ EPISODES = 250
 """Episodes that ended per point of a curve, at least; fewer are noise."""
 POINTS = 200
 """Points of a curve, at most."""
-EVALUATION = "evaluation.json"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito
 
 
 def curve(run: Path) -> list[dict[str, Any]]:
     """Training curve of a run folder: a point per so many episodes that ended."""
-    points, group, lines = [], [], metrics.read(run)
-    enough = max(EPISODES, sum(line["episodes"] for line in lines) / POINTS)
+    points, group, lines = [], [], _lines(run)
+    enough = max(EPISODES, sum(_count(line) for line in lines) / POINTS)
     for line in lines:
         group.append(line)
-        if sum(x["episodes"] for x in group) >= enough:
+        if sum(_count(x) for x in group) >= enough:
             points.append(_point(group))
             group = []
     return points
 
 
+def _lines(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics without what is no number: NaN was written as null."""
+    kept = [
+        {name: value for name, value in line.items() if isinstance(value, int | float)}
+        for line in metrics.read(run)
+    ]
+    return [line for line in kept if "env_steps" in line]
+
+
+def _count(line: dict[str, Any]) -> float:
+    return line.get("episodes", 0)
+
+
 def _point(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the episodes that ended in some updates; the rest as it is at their end."""
-    ended = [line for line in lines if line["episodes"]]
-    episodes = sum(line["episodes"] for line in ended)
+    """Means over the episodes that ended in some updates; the rest as it is at their end.
 
-    def mean(name: str) -> float:
-        return round(sum(x[name] * x["episodes"] for x in ended) / episodes, 4)
-
+    None: not known.
+    """
     last = lines[-1]
+
+    def mean(name: str) -> float | None:
+        known = [line for line in lines if _count(line) and name in line]
+        if not known:
+            return None
+        total = sum(line[name] * line["episodes"] for line in known)
+        return round(total / sum(line["episodes"] for line in known), 4)
+
+    def at_the_end(name: str) -> float | None:
+        return round(last[name], 4) if name in last else None
+
     return {
         "env_steps": last["env_steps"],
         "goals_per_episode": mean("goals_per_episode"),
         "drop_rate": mean("drop_rate"),
-        "goal_angle_max": round(last["goal_angle_max"], 4),
-        "entropy": round(last["policy/entropy"], 4),
-        "explained_variance": round(last["value/explained_variance"], 4),
+        "goal_angle_max": at_the_end("goal_angle_max"),
+        "entropy": at_the_end("policy/entropy"),
+        "explained_variance": at_the_end("value/explained_variance"),
     }
 
 
+def labels(folders: Sequence[Path]) -> list[str]:
+    """The end of each folder's path, long enough to tell it from the others."""
+    paths = [Path(os.path.abspath(folder)).parts for folder in folders]
+
+    def label(own: tuple[str, ...]) -> str:
+        others = [path for path in paths if path != own]
+        size = 1
+        while any(path[-size:] == own[-size:] for path in others):
+            size += 1
+        return str(Path(*own[-size:]))
+
+    return [label(path) for path in paths]
+
+
 def settings(folders: Sequence[Path]) -> list[tuple[str, ...]]:
-    """Rows (name, value in each run) of the settings that are not the same in all."""
-    configs = [flatten(runs.read_config(folder)) for folder in folders]
+    """Rows (name, value in each run) of the settings that are not the same in all.
+
+    Of a table or file that each run has its own copy of, the contents are compared.
+    """
+    told, used = [], []
+    for folder in folders:
+        config = flatten(runs.read_config(folder))
+        used.append({name: str(value) for name, (_, value) in config.items()})
+        text = (folder / runs.CONFIG).read_text(encoding="utf-8")
+        config = flatten(runs.config_from_json(text, str(folder / runs.CONFIG)))
+        told.append({name: str(value) for name, (_, value) in config.items()})
     rows = []
-    for name in configs[0]:
-        values = [str(config[name][1]) for config in configs]
-        if len(set(values)) > 1:
+    for name in told[0]:
+        values = [each[name] for each in told]
+        differ = {
+            _content(Path(own[name])) if own[name] != value else value
+            for own, value in zip(used, values, strict=True)
+        }
+        if len(differ) > len(set(values)):  # other contents under one name
+            values = [own[name] for own in used]
+        if len(differ) > 1:
             rows.append((name, *values))
     return rows
 
 
+def _content(copy: Path) -> bytes:
+    """What a run's own copy holds; a table without its notes, which say whence it came."""
+    held = copy.read_bytes()
+    if copy.name != runs.NETWORK:
+        return held
+    return b"".join(x for x in held.splitlines(True) if not x.startswith(b"#"))
+
+
 def outcome(folder: Path) -> dict[str, str]:
-    """How far a run came: words by what they are about; what is not known is left out."""
+    """How far a run came: words by what they are about; what is not known is left out.
+
+    Raises:
+        ConfigError: its evaluation is damaged.
+    """
     said = {}
-    if (folder / metrics.FILE).exists() and (lines := metrics.read(folder)):
-        seconds = sum(line["seconds"] for line in lines)
+    if lines := _lines(folder):
+        seconds = sum(line.get("seconds", 0.0) for line in lines)
         said["control steps"] = f"{lines[-1]['env_steps'] / 1e6:.2f} M"
         said["hours of updates"] = f"{seconds / 3600:.2f}"
-        if points := curve(folder):
-            said["goals per training episode, last"] = (
-                f"{points[-1]['goals_per_episode']:.2f}"
-            )
-            said["drops in training, last"] = f"{points[-1]['drop_rate']:.0%}"
-            said["farthest goal, rad"] = f"{points[-1]['goal_angle_max']:.2f}"
-    if (folder / EVALUATION).exists():
-        found = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
-        for task, results in found.items():
+    if points := curve(folder):
+        for about, name, form in (
+            ("goals per training episode, last", "goals_per_episode", ".2f"),
+            ("drops in training, last", "drop_rate", ".0%"),
+            ("farthest goal, rad", "goal_angle_max", ".2f"),
+        ):
+            if points[-1][name] is not None:
+                said[about] = format(points[-1][name], form)
+    path = folder / runs.EVALUATION
+    if not path.exists():
+        return said
+    try:
+        for task, results in json.loads(path.read_text(encoding="utf-8")).items():
             for brain, result in results.items():
                 goals = result["goals"]
                 name = f"evaluated goals, {task.replace('_', ' ')}, {brain}"
                 said[name] = f"{goals['mean']:.2f} ± {goals['ci95']:.2f}"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise ConfigError(
+            f"{path} is damaged: delete it; python -m mjxhand.evaluate {folder} measures "
+            "that policy anew"
+        ) from None
     return said
 
 
@@ -100,7 +172,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 def report(folders: Sequence[Path]) -> str:
     """Settings that differ, and what came of each run, as text."""
-    head = ("", *(folder.name for folder in folders))
+    head = ("", *labels(folders))
     outcomes = [outcome(folder) for folder in folders]
     names = dict.fromkeys(name for said in outcomes for name in said)
     rows = [(name, *(said.get(name, "–") for said in outcomes)) for name in names]
@@ -110,6 +182,35 @@ def report(folders: Sequence[Path]) -> str:
 
 def draw(folders: Sequence[Path], path: Path) -> None:
     """Goals per training episode, and the farthest goal where it moves, of every run."""
+    plt = _pyplot()
+    curves = [curve(folder) for folder in folders]
+    moved = any(len({p["goal_angle_max"] for p in each}) > 1 for each in curves)
+    shown = {"goals_per_episode": "goals per\ntraining episode"}
+    if moved:
+        shown["goal_angle_max"] = "farthest goal, rad"
+    figure, axes = plt.subplots(
+        len(shown), 1, figsize=(7, 1 + 2 * len(shown)), sharex=True, squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for axis, (name, label) in zip(axes[:, 0], shown.items(), strict=True):
+        for number, (run, points) in enumerate(
+            zip(labels(folders), curves, strict=True)
+        ):
+            steps = [point["env_steps"] / 1e6 for point in points]
+            colour = COLOURS[number % len(COLOURS)]
+            # A gap where it is not known.
+            known = [math.nan if p[name] is None else p[name] for p in points]
+            axis.plot(steps, known, color=colour, label=run)
+        axis.set(ylabel=label, ylim=(0, None))
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].legend(frameon=False)
+    axes[-1, 0].set(xlabel="control steps (millions)", xlim=(0, None))
+    figure.savefig(path, dpi=160)
+    plt.close(figure)
+
+
+def _pyplot() -> Any:
+    """matplotlib, drawing into files."""
     try:
         import matplotlib
 
@@ -119,28 +220,23 @@ def draw(folders: Sequence[Path], path: Path) -> None:
         raise ConfigError(
             "--figure needs matplotlib: pip install 'mjxhand[analysis]'"
         ) from None
+    return plt
 
-    curves = {folder.name: curve(folder) for folder in folders}
-    moved = any(
-        len({p["goal_angle_max"] for p in each}) > 1 for each in curves.values()
-    )
-    shown = {"goals_per_episode": "goals per\ntraining episode"}
-    if moved:
-        shown["goal_angle_max"] = "farthest goal, rad"
-    figure, axes = plt.subplots(
-        len(shown), 1, figsize=(7, 1 + 2 * len(shown)), sharex=True, squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
-    for axis, (name, label) in zip(axes[:, 0], shown.items(), strict=True):
-        for number, (run, points) in enumerate(curves.items()):
-            steps = [point["env_steps"] / 1e6 for point in points]
-            colour = COLOURS[number % len(COLOURS)]
-            axis.plot(steps, [p[name] for p in points], color=colour, label=run)
-        axis.set(ylabel=label, ylim=(0, None))
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].legend(frameon=False)
-    axes[-1, 0].set(xlabel="control steps (millions)", xlim=(0, None))
-    figure.savefig(path, dpi=160)
+
+def _refuse_figure(path: Path, folders: Sequence[Path]) -> None:
+    """Raises: ConfigError: it could not be drawn, or not be written under that name."""
+    cli.refuse_unwritable("--figure", path)
+    _pyplot()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    kinds = FigureCanvasAgg.get_supported_filetypes()
+    if path.suffix[1:].lower() not in kinds:
+        raise ConfigError(
+            f"--figure is {path}: its name must end in .{', .'.join(sorted(kinds))}"
+        )
+    without = [folder for folder in folders if not (folder / metrics.FILE).exists()]
+    if without:
+        raise ConfigError(f"--figure: {without[0]} has no training curve")
 
 
 @cli.main_guard
@@ -152,15 +248,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", help="run folders, or pretrained:NAME")
     parser.add_argument("--figure", type=Path, help="draw the training curves into it")
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    if "" in args.runs:  # as the variable of a shell that was never set
+        raise ConfigError("a run's name is empty: give its folder")
     folders = [pretrained.folder(run) for run in args.runs]
     if len(folders) < 2:
         raise ConfigError("give at least two runs to compare")
+    if args.figure is not None:
+        _refuse_figure(args.figure, folders)
     print(report(folders))
     if args.figure is not None:
-        cli.refuse_unwritable("--figure", args.figure)
-        without = [str(f) for f in folders if not (f / metrics.FILE).exists()]
-        if without:
-            raise ConfigError(f"--figure: {without[0]} has no training curve")
         draw(folders, args.figure)
         print(f"figure: {args.figure}")
     return 0

@@ -217,7 +217,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of `python -m mjxhand.evaluate`."""
     options = cli.parse_evaluate(sys.argv[1:] if argv is None else argv)
     policy = load_policy(options.dir, options.step)
-    if options.lesion:
+    if options.lesion is not None:
         policy = lesioned(policy, options.lesion)
     env = make_env(
         policy.config,
@@ -231,13 +231,13 @@ def main(argv: list[str] | None = None) -> int:
     play = Evaluator(env, policy.agent, options.episodes, options.deterministic)
     result = play(policy, seed=options.seed)
     lesion = ""
-    if options.lesion:
+    if options.lesion is not None:
         result["lesion"] = options.lesion
         lesion = f", without {options.lesion}"
     print(f"{result['task']}, {result['impl']} physics{lesion}\n{sentence(result)}")
     if "by_distance" in result:
         print(tallies.by_distance(result))
-    if options.json:
+    if options.json is not None:
         write_text_atomically(Path(options.json), json.dumps(result, indent=1) + "\n")
     return 0
 

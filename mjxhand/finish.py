@@ -9,19 +9,48 @@ from typing import TYPE_CHECKING, Any
 
 from mjxhand import evaluate, render
 from mjxhand.config import Config, ConfigError
+from mjxhand.runs import EVALUATION
 from mjxhand.storage import write_text_atomically
 
 if TYPE_CHECKING:
     from mjxhand.train import Run
 
 
-def report(run: Run) -> render.Trajectory:
-    """Play the trained and the untrained policy on the same fresh episodes; save and print.
+def finish(run: Run) -> int:
+    """Evaluate and film a run whose updates are done.
+
+    Its `evaluation.json` is the mark that it has ended: `{}` where nothing was to be evaluated.
+
+    Returns:
+        Exit code: 2 if that file cannot be written; the film is made all the same.
+    """
+    results, trajectory = report(run) if run.config.evaluate_episodes else ({}, {})
+    code = 0
+    path = run.out / EVALUATION
+    # Nothing was evaluated: what an earlier end of the run found is not touched.
+    if results or not path.exists():
+        try:
+            write_text_atomically(path, json.dumps(results, indent=1) + "\n")
+        except OSError as error:
+            print(
+                f"error: cannot write {path} ({error.strerror}); all else is saved: make "
+                f"room, then --resume {run.out} evaluates again",
+                file=sys.stderr,
+            )
+            code = 2
+    if run.config.film:
+        film(run, trajectory)
+    return code
+
+
+def report(run: Run) -> tuple[dict[str, Any], render.Trajectory]:
+    """Play the trained and the untrained policy on the same fresh episodes, and print.
 
     A task with near goals is followed by the full one.
 
     Returns:
-        What the trained policy did in the first of its episodes, for `film`.
+        What was found, by task and policy; and what the trained policy did in the first of
+        its episodes, for `film`.
     """
     config = run.config
     episodes = config.evaluate_episodes
@@ -52,9 +81,7 @@ def report(run: Run) -> render.Trajectory:
         print(f"{task}; {episodes} fresh episodes")
         for which, result in results[name].items():
             print(f"  {which:<10}{evaluate.sentence(result)}", flush=True)
-    text = json.dumps(results, indent=1) + "\n"
-    write_text_atomically(run.out / "evaluation.json", text)
-    return trajectory
+    return results, trajectory
 
 
 def film(run: Run, trajectory: render.Trajectory | None = None) -> None:

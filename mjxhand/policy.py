@@ -45,6 +45,21 @@ class Policy:
     update: int
 
 
+def settings(run: str | Path) -> Config:
+    """What a run was trained with, checked: somebody may have changed the file by hand.
+
+    Raises:
+        ConfigError: no run there, or settings that cannot work.
+    """
+    folder = pretrained.folder(run)
+    config = runs.read_config(folder)
+    try:
+        presets.check(config, num_devices=1)
+    except ConfigError as error:
+        raise ConfigError(f"{folder / runs.CONFIG}: {error}") from None
+    return config
+
+
 def load_policy(run: str | Path, step: int | None = None) -> Policy:
     """Policy of a run folder's newest whole checkpoint (or of update `step`).
 
@@ -52,10 +67,11 @@ def load_policy(run: str | Path, step: int | None = None) -> Policy:
         run: a run folder, a folder that `mjxhand.pretrained` wrote, or `pretrained:NAME`.
 
     Raises:
-        ConfigError, CheckpointError: no run there, or nothing whole to load.
+        ConfigError, CheckpointError: no run there, settings that cannot work, or nothing
+            whole to load.
     """
+    config = settings(run)
     run = pretrained.folder(run)
-    config = runs.read_config(run)
     small, checkpoints = (run / pretrained.FILE).exists(), Checkpoints(run)
     if small and step is not None:
         raise ConfigError(f"{run} holds one policy, no checkpoints: leave out --step")

@@ -1,9 +1,10 @@
-"""The display of a running training: live on a terminal, plain lines elsewhere."""
+"""The display of a running training: live on a wide terminal, plain lines elsewhere."""
 
 import math
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 from rich.console import Console, Group
@@ -14,7 +15,9 @@ from rich.text import Text
 
 from mjxhand.config import Config
 
-# Seconds between two lines when the output is not a terminal.
+# Columns that the table needs.
+MIN_WIDTH = 80
+# Seconds between two lines where there is no live display.
 PLAIN_INTERVAL = 10.0
 # Updates over which what is shown is averaged (one holds few ended episodes, or none).
 WINDOW = 20
@@ -31,8 +34,15 @@ MAX_OVERFLOW = 0.01
 Line = Mapping[str, Any]
 
 
+class Output(Console):
+    """A console that leaves it to the program what to do when its reader has left."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Progress:
-    """Shows a run: live on a terminal, else one plain line every ten seconds.
+    """Shows a run: live on a terminal of 80 columns or more, else a line every ten seconds.
 
     Args:
         config: of the run.
@@ -54,7 +64,7 @@ class Progress:
         self._goal_angle_max = config.env.goal_angle_max
         self._title = title
         self._quiet = quiet
-        self._console = console or Console(highlight=False)
+        self._console = console or Output(highlight=False)
         self._start = time.monotonic()
         self._first: int | None = None  # updates done when this process began
         self._shown = -math.inf
@@ -66,20 +76,40 @@ class Progress:
     def __enter__(self) -> Self:
         if self._quiet:
             return self
-        if self._console.is_terminal:
-            waiting = Text(f"{self._title}\ncompiling and settling the hand …", "dim")
-            live = Live(waiting, console=self._console, refresh_per_second=4)
-            live.start()
-            self._live = live
-        else:
-            self._console.print(self._title, soft_wrap=True)
+        with self._output():
+            if self._has_room():
+                waiting = f"{self._title}\ncompiling and settling the hand …"
+                live = Live(
+                    Text(waiting, "dim"), console=self._console, refresh_per_second=4
+                )
+                live.start()
+                self._live = live
+            else:
+                self._console.print(self._title, soft_wrap=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-        elif self._pending and self._last is not None and not self._quiet:
-            self._print(self._last)
+        with self._output():
+            if self._live is not None:
+                self._live.stop()
+            elif self._pending and self._last is not None and not self._quiet:
+                self._print(self._last)
+
+    def _has_room(self) -> bool:
+        """Whether there is a terminal that can show a table in place."""
+        console = self._console
+        plain = not console.is_terminal or console.is_dumb_terminal
+        return not plain and console.width >= MIN_WIDTH
+
+    @contextmanager
+    def _output(self) -> Iterator[None]:
+        """Where the terminal is gone nothing more is shown; a reader that left is told of."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError:
+            self._quiet, self._live = True, None
 
     def show(self, line: Line) -> None:
         """Show the metrics of the update that has just ended."""
@@ -92,10 +122,11 @@ class Progress:
         self._last, self._pending = line, True
         if self._quiet:
             return
-        if self._live is not None:
-            self._live.update(self._panel(line))
-        elif time.monotonic() - self._shown >= PLAIN_INTERVAL:
-            self._print(line)
+        with self._output():
+            if self._live is not None:
+                self._live.update(self._panel(line))
+            elif time.monotonic() - self._shown >= PLAIN_INTERVAL:
+                self._print(line)
 
     def _print(self, line: Line) -> None:
         self._shown, self._pending = time.monotonic(), False

@@ -21,7 +21,7 @@ from mjxhand.command_options import RenderOptions
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.overlay import draw
-from mjxhand.policy import lesioned
+from mjxhand.policy import lesioned, settings
 from mjxhand.replay import Replay, Trajectory
 from mjxhand.scene import Scene, build
 from mjxhand.tasks import Mark
@@ -45,7 +45,8 @@ class Renderer:
     """Draws a scene off screen. Use it as a context manager: it must be closed.
 
     Raises:
-        ConfigError: no OpenGL library works, or there is no such camera.
+        ConfigError: no OpenGL library works, the pictures are too large for it, or there is
+            no such camera.
     """
 
     def __init__(self, model: mujoco.MjModel, camera: Camera = Camera()):
@@ -118,6 +119,15 @@ def _open(model: mujoco.MjModel, camera: Camera) -> mujoco.Renderer:
     if backend not in ("disable", "disabled", "off", "false", "0"):
         try:
             return mujoco.Renderer(model, camera.height, camera.width)
+        except (
+            mujoco.FatalError
+        ) as error:  # as of a picture that does not fit in memory
+            problem = " ".join(str(error).split())[:120]
+            raise ConfigError(
+                f"cannot draw pictures of {camera.width} x {camera.height} pixels "
+                f"(MUJOCO_GL={backend}: {problem}): make them smaller, or see python -m "
+                "mjxhand.doctor"
+            ) from None
         # What a broken driver raises depends on the library: any of these.
         except (
             RuntimeError,
@@ -196,15 +206,18 @@ def film_run(options: RenderOptions) -> Path:
     writer(path)  # refuse the name before the policy has played
     if options.meshes:
         meshes.folder()
-    policy = evaluate.load_policy(options.dir, options.step)
-    if options.lesion:
-        policy = lesioned(policy, options.lesion)
     env = evaluate.make_env(
-        policy.config,
+        settings(options.dir),
         impl=options.impl,
         sequence=options.sequence,
         hold_wrist=options.hold_wrist or None,
     )
+    camera = Camera(options.camera, options.width, options.height, options.touch)
+    with Renderer(env.scene.mj_model, camera):
+        pass  # what cannot be drawn need not be loaded, compiled and played
+    policy = evaluate.load_policy(options.dir, options.step)
+    if options.lesion is not None:
+        policy = lesioned(policy, options.lesion)
     play = evaluate.Evaluator(env, policy.agent, 1, options.deterministic)
     steps = max(1, round(options.seconds / env.config.control_seconds))
     return film(
@@ -212,7 +225,7 @@ def film_run(options: RenderOptions) -> Path:
         play.record(policy, seed=options.seed, steps=steps),
         path,
         fps=options.fps,
-        camera=Camera(options.camera, options.width, options.height, options.touch),
+        camera=camera,
         with_meshes=options.meshes,
     )
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from mjxhand import atlas, pretrained, vision_file
+from mjxhand import atlas, lock, pretrained, vision_file
 from mjxhand.arguments import suggest
 from mjxhand.checks import flatten
 from mjxhand.config import Config, ConfigError
@@ -19,6 +19,7 @@ from mjxhand.storage import write_text_atomically
 
 T = TypeVar("T")
 CONFIG = "config.json"
+EVALUATION = "evaluation.json"
 NETWORK = "network.tsv"
 VISION = "vision.npz"
 FORMAT = 4
@@ -225,8 +226,10 @@ def _refuse_used(path: Path) -> None:
                 f"{path} already holds a run: continue it with --resume {path}, or "
                 "choose another --out"
             )
-        # A kill while the first file was written leaves its hidden half.
-        if any(p.name != f".{CONFIG}.tmp" for p in path.iterdir()):
+        # A kill while the first file was written leaves its hidden half; of a run whose
+        # files somebody deleted the hidden lock may be left.
+        ours = (f".{CONFIG}.tmp", lock.FILE)
+        if any(p.name not in ours for p in path.iterdir()):
             raise ConfigError(f"{path} is not empty: choose another --out")
     elif path.exists():
         raise ConfigError(f"{path} is a file: choose another --out")

@@ -10,23 +10,28 @@ from types import FrameType
 from typing import Self
 
 GRACE = 25.0
-"""Seconds in which an update must end after a scheduler's signal: SLURM kills after 30."""
-SCHEDULER = [
-    getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)
+"""Seconds in which an update must end after a program's signal: SLURM kills after 30."""
+PROGRAMS = [
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGUSR1", "SIGHUP")
+    if hasattr(signal, name)
 ]
+"""Sent by those who do not wait: a scheduler, or a terminal that is closed."""
+HANGUP = getattr(signal, "SIGHUP", None)
 
 
 class Stop:
-    """Asked for by Ctrl-C, SIGTERM or SIGUSR1: finish the update, save, leave.
+    """Asked for by Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP: finish the update, save, leave.
 
-    Ctrl-C twice leaves at once. After a scheduler's signal, an update that takes longer than
-    `grace` is given up: `late` is called from another thread, and the process ends with exit
-    code 0. JAX may hold the main thread for minutes (a compilation), in which Python handles
-    no signal; the thread hears of it all the same.
+    SIGHUP, of a terminal that is closed, stays ignored where it was: `nohup`. Ctrl-C twice
+    leaves at once. After one of the others, an update that takes longer than `grace` is given
+    up: `late` is called from another thread, and the process ends with exit code 0. JAX may
+    hold the main thread for minutes (a compilation), in which Python handles no signal; the
+    thread hears of it all the same.
 
     Args:
         late: what to do before a late exit; it must not need the main thread.
-        grace: seconds from signal to late exit.
+        grace: seconds from a signal other than Ctrl-C to the late exit.
         finish: whether Ctrl-C lets what runs come to its end.
     """
 
@@ -48,7 +53,9 @@ class Stop:
         self._previous_fd = signal.set_wakeup_fd(
             self._wake.fileno(), warn_on_full_buffer=False
         )
-        for number in (signal.SIGINT, *SCHEDULER):
+        for number in (signal.SIGINT, *PROGRAMS):
+            if number == HANGUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             self._previous[number] = signal.signal(number, self._ask)
         self._thread = threading.Thread(target=self._watch, name="stop", daemon=True)
         self._thread.start()
@@ -72,12 +79,14 @@ class Stop:
     def _watch(self) -> None:
         # The socket stays open as long as signals may be written to it.
         while numbers := self._heard.recv(64):
-            if set(numbers) & set(SCHEDULER):
+            if set(numbers) & set(PROGRAMS):
                 break
         else:
             return
         if not self._left.wait(self._grace):
-            self._late()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0)
+            try:
+                self._late()
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:  # also where the terminal is gone, and nothing can be said
+                os._exit(0)

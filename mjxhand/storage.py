@@ -4,6 +4,7 @@ Reading runs no code of the files: they are bytes whose types, shapes and places
 says, and the reader believes it only as far as the sizes of the files bear it out.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -189,15 +190,21 @@ def _leads_out(folder: Path, file: Path) -> bool:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write a file so that it is there in whole or not at all."""
+    """Write a file so that it is there in whole or not at all.
+
+    Raises:
+        OSError: it names the file, which the system does not where a disk is full.
+    """
     hidden = path.with_name(f".{path.name}.tmp")
     try:
         hidden.write_text(text, encoding="utf-8")
         sync(hidden)
         os.replace(hidden, path)
-    except OSError:
-        hidden.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            hidden.unlink(missing_ok=True)
+        problem = error.strerror or str(error)
+        raise OSError(error.errno, problem, str(path)) from error
 
 
 def _sha256(file: Path) -> str:

@@ -15,11 +15,22 @@ import jax
 import numpy as np
 
 from mjxhand import agent as agent_module
-from mjxhand import cli, distributed, evaluate, lines, policy, ppo, presets, watch
+from mjxhand import (
+    cli,
+    distributed,
+    evaluate,
+    lines,
+    lock,
+    policy,
+    ppo,
+    presets,
+    trial,
+    watch,
+)
 from mjxhand.checkpoint import CheckpointError, Checkpoints
 from mjxhand.config import Config
 from mjxhand.env import Env, EnvParams
-from mjxhand.finish import film, report
+from mjxhand.finish import finish
 from mjxhand.metrics import Metrics, Progress
 from mjxhand.numbers import NotANumber, SkippedSteps
 from mjxhand.sharding import Program, make_mesh
@@ -157,6 +168,7 @@ def train(
         env: that of `config`, if it is made already.
 
     Raises:
+        ConfigError: another process trains in this folder.
         NotANumber: nothing could be learned for `ppo.max_skipped_updates` updates in a row,
             or, with `debug_nans`, an operation gave NaN.
     """
@@ -165,10 +177,12 @@ def train(
     skipped = SkippedSteps(config.ppo.max_skipped_updates)
     run: Run | None = None
     with (
+        contextlib.ExitStack() as stack,
         distributed.watch(f"continue with --resume {out}"),
         Stop(lambda: run and run.say_late()) as stop,
         watch.Watchdog(Path(out), stall) as watchdog,
     ):
+        distributed.on_main(lambda: stack.enter_context(lock.held(out)))
         run = Run(config, out, debug_nans=debug_nans, env=env)
         if resume:
             run.restore()
@@ -209,7 +223,10 @@ def _loop(
             line = run.step() | gpu_use()
             if metrics:
                 metrics.write(line)
-            progress.show(line)
+            try:
+                progress.show(line)
+            except BrokenPipeError:
+                stop.asked = True  # whoever read the output has left
             watchdog.beat(run.update)
             if run.update % config.checkpoint_updates == 0:
                 if metrics:
@@ -241,6 +258,7 @@ def main(argv: list[str] | None = None) -> int:
         print(remark, file=sys.stderr)
     # What cannot be built is refused before there is a folder.
     env = Env(config)
+    trial.trace(config)
     _agent(config, env)
     if config.network.weights and options.resume is None:
         policy.given_weights(config)
@@ -264,11 +282,9 @@ def main(argv: list[str] | None = None) -> int:
     # All is saved: a signal need not wait for the evaluation or the film.
     say = functools.partial(print, f"stopped; trained and saved: --resume {out}")
     with Stop(say, grace=0.0, finish=False):
-        trajectory = report(run) if config.evaluate_episodes else None
-        if config.film:
-            film(run, trajectory)
+        code = finish(run)
     print(f"run: {out}")
-    return 0
+    return code
 
 
 if __name__ == "__main__":

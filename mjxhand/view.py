@@ -187,6 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args, words = arguments.split(argv, arguments.option_types(ViewOptions))
     options = arguments.build(ViewOptions, [*args, *words], "python -m mjxhand.view")
+    cli.refuse_seed(options.seed)
     require_screen()
     from mujoco import viewer
 

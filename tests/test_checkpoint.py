@@ -1,5 +1,6 @@
 """Checkpoints: exact, whole or not there, never of another network."""
 
+import errno
 import json
 import os
 import subprocess
@@ -148,6 +149,24 @@ def flip(file: Path) -> None:
 
 def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-9])
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path, monkeypatch):
+    """The system names none where writing itself fails; the old file stays."""
+    path = tmp_path / "result.json"
+    storage.write_text_atomically(path, "old")
+
+    def full(self, *_, **__):
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        storage.write_text_atomically(path, "new")
+    assert caught.value.filename == str(path)
+    assert caught.value.errno == errno.ENOSPC
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+    assert path.read_text() == "old"
 
 
 @pytest.mark.parametrize("hurt", [flip, cut, Path.unlink])

@@ -121,12 +121,32 @@ def test_what_was_asked_for_is_not_dropped_with_the_presets_own():
         ("--curriculum.threshold-steps 10", "curriculum.threshold_steps"),
         ("--network.dropout-streams touch", "network.dropout_streams"),
         ("--network.name mlp --network.cell gru", "network.cell"),
+        ("--network.recurrent PMC:gru --network.cell rnn", "network.cell"),
+        ("--task reach --env.reward.drop 40", "env.reward.drop"),
+        ("--task reach --scene.cube-edge 0.04", "scene.cube_edge"),
+        (
+            "--physics.impl native --scene.max-contact-points 3",
+            "scene.max_contact_points",
+        ),
         ("--no-film --film-seconds 3", "film_seconds"),
     ],
 )
 def test_what_would_do_nothing_is_refused(argv, name):
     with pytest.raises(ConfigError, match=rf"^{re.escape(name)} does nothing "):
         cli.parse_config(["smoke", *argv.split()])
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "--env.randomize push --env.push-seconds 0.5",
+        "--env.randomize all --env.push-seconds 0.5",
+        "--network.recurrent PMC:gru,M1 --network.cell rnn",
+        "--physics.impl jax --scene.max-contact-points 3",
+    ],
+)
+def test_what_acts_is_not_refused(argv):
+    cli.parse_config(["smoke", *argv.split()])
 
 
 def test_presets_give_no_idle_settings_to_refuse():
@@ -170,6 +190,37 @@ def test_a_mistake_is_one_line_and_exit_code_2(argv, words, capsys):
     assert out == ""
     assert err.count("\n") == 1
     assert words in err
+
+
+@pytest.mark.parametrize(
+    ("parse", "argv", "words"),
+    [
+        (
+            cli.parse_config,
+            ["--resume", ""],
+            "--resume needs a value, not an empty text",
+        ),
+        (cli.parse_config, ["smoke", "--out", " "], "--out needs a value"),
+        (cli.parse_config, ["smoke", "--from="], "--network.weights needs a value"),
+        (cli.parse_config, ["smoke", "--atlas", ""], "--network.atlas needs a value"),
+        (cli.parse_config, [""], "an argument is empty"),
+        (cli.parse_evaluate, ["x", "--lesion", ""], "--lesion needs a value.* areas"),
+        (cli.parse_evaluate, ["x", "--json", ""], "--json needs a value.* a file"),
+        (cli.parse_evaluate, [""], "an argument is empty"),
+        (cli.parse_render, ["x", "--out="], "--out needs a value"),
+    ],
+)
+def test_an_empty_value_is_not_an_option_left_out(parse, argv, words):
+    """As the variable of a shell gives it that was never set."""
+    with pytest.raises(ConfigError, match=words):
+        parse(argv)
+
+
+def test_a_sequence_may_be_empty():
+    """The order of the task itself, whatever the run was trained with."""
+    assert cli.parse_evaluate(["x", "--sequence", ""]).sequence == ""
+    config, _ = cli.parse_config(["opposition", "--env.sequence", ""])
+    assert config.env.sequence == ""
 
 
 def test_every_option_in_the_help_is_known(capsys):
@@ -227,7 +278,15 @@ def test_evaluate_and_render_options():
             "one of auto, jax, warp, native or None",
         ),
         (cli.parse_render, ["a", "--width", "101"], "101 x 480.*even"),
+        (
+            cli.parse_evaluate,
+            ["a", "--seed", "-5"],
+            "--seed is -5: it must be at least 0",
+        ),
+        (cli.parse_render, ["a", "--seed", "4294967296"], "at most 4294967295"),
         (cli.parse_render, ["a", "--seconds", "-1"], "must be positive"),
+        (cli.parse_render, ["a", "--seconds", "inf"], "give a finite number"),
+        (cli.parse_render, ["a", "--seconds", "nan"], "must be positive"),
     ],
 )
 def test_wrong_options_of_the_other_commands(parse, argv, words):
@@ -259,6 +318,25 @@ def test_a_reader_that_has_left_ends_a_command_without_a_word():
             check=False,
         )
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError(28, "No space left on device", "x.json"), "x.json: No space left"),
+    ],
+)
+def test_a_full_disk_is_one_line(error, words, capsys):
+    @cli.main_guard
+    def main():
+        raise error
+
+    assert main() == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {words}")
+    assert err.count("\n") == 1
 
 
 def test_other_errors_keep_their_traceback():

@@ -2,11 +2,19 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
 from mjxhand import compare, runs
 from mjxhand.presets import PRESETS
+
+BRAIN = """
+area    units    receives
+M       {units}  touch,proprioception,vision,goal
+policy  -        M
+value   16       M,privileged
+"""
 
 
 def write(folder, preset, lines, goals=None):
@@ -78,14 +86,110 @@ def test_the_figure_and_what_cannot_be_drawn(folders, tmp_path, capsys):
     argv = [str(folder) for folder in folders]
     assert compare.main([*argv, "--figure", str(tmp_path / "both.png")]) == 0
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
     assert compare.main([argv[0]]) == 2
-    assert compare.main([*argv, "--figure", str(tmp_path / "no" / "x.png")]) == 2
+    assert compare.main([argv[0], ""]) == 2
+    for name in ("no/x.png", "x.xyz", "x"):
+        assert compare.main([*argv, "--figure", str(tmp_path / name)]) == 2
     argv.append("pretrained:laptop")
     assert compare.main([*argv, "--figure", str(tmp_path / "three.png")]) == 2
-    errors = capsys.readouterr().err.splitlines()
+    out, errors = capsys.readouterr()
+    assert out == ""  # refused before anything is said
     for error, words in zip(
-        errors,
-        ("at least two", "folder that is there", "no training curve"),
+        errors.splitlines(),
+        (
+            "at least two",
+            "name is empty",
+            "folder that is there",
+            "must end in .avif, .eps",
+            "must end in .avif, .eps",
+            "no training curve",
+        ),
         strict=True,
     ):
         assert words in error
+
+
+def test_runs_in_folders_of_one_name_are_told_apart(tmp_path, monkeypatch, capsys):
+    """Their heads, and their lines in the figure."""
+    smoke = PRESETS["smoke"]
+    lines = [line(1, 300, 1.0, 0.5), line(2, 300, 2.0, 0.5)]
+    folders = [tmp_path / name for name in ("a/safe", "b/safe", "other")]
+    for seed, folder in enumerate(folders):
+        write(folder, dataclasses.replace(smoke, seed=seed), lines)
+    monkeypatch.chdir(folders[2])
+    assert compare.labels([*folders[:2], Path(".")]) == ["a/safe", "b/safe", "other"]
+    drawn = []
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig",
+        lambda figure, *_, **__: drawn.extend(figure.axes[0].lines),
+    )
+    argv = [*map(str, folders[:2]), ".", "--figure", str(tmp_path / "three.png")]
+    assert compare.main(argv) == 0
+    assert [each.get_label() for each in drawn] == ["a/safe", "b/safe", "other"]
+    assert [list(each.get_ydata()) for each in drawn] == [[1.0, 2.0]] * 3
+    assert capsys.readouterr().out.split("\n")[0].split() == [
+        "a/safe",
+        "b/safe",
+        "other",
+    ]
+
+
+def test_what_was_no_number_is_left_out(tmp_path, capsys):
+    """NaN is null in the file: 300·2 / 300 goals, the other line's are not known."""
+    lines = [line(1, 300, None, 0.5), line(2, 300, 2.0, None), line(3, None, 1.0, 1.0)]
+    lines[1]["goal_angle_max"] = lines[2]["seconds"] = None
+    lines.append({"update": 4})
+    folder = tmp_path / "run"
+    write(folder, PRESETS["smoke"], lines)
+    first, second = compare.curve(folder)
+    assert (first["goals_per_episode"], first["drop_rate"]) == (None, 0.5)
+    assert (second["goals_per_episode"], second["drop_rate"]) == (2.0, None)
+    assert second["goal_angle_max"] is None
+    assert compare.outcome(folder) == {
+        "control steps": "0.00 M",
+        "hours of updates": "1.00",
+        "goals per training episode, last": "2.00",
+    }
+    figure = tmp_path / "x.svg"
+    assert compare.main([str(folder), str(folder), "--figure", str(figure)]) == 0
+    assert "<svg" in figure.read_text()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"task": 3}', '{"task": {"trained": {}}}'])
+def test_a_damaged_evaluation_is_one_line_that_names_it(folders, text, capsys):
+    path = folders[0] / "evaluation.json"
+    path.write_text(text)
+    assert compare.main([str(folder) for folder in folders]) == 2
+    assert f"error: {path} is damaged: delete it" in capsys.readouterr().err
+
+
+def test_a_run_that_was_not_evaluated_has_no_such_row(folders):
+    (folders[0] / "evaluation.json").write_text("{}")
+    assert not any("evaluated" in name for name in compare.outcome(folders[0]))
+
+
+def test_networks_are_compared_by_what_they_hold(tmp_path):
+    """Each run has a copy of its own: a path tells nothing."""
+    one, two = tmp_path / "one.tsv", tmp_path / "two.tsv"
+    smoke = PRESETS["smoke"]
+
+    def run(name, source, **sizes):
+        source.write_text(BRAIN.format(**{"units": 10} | sizes))
+        network = dataclasses.replace(smoke.network, atlas=str(source))
+        return runs.prepare(
+            tmp_path / name, dataclasses.replace(smoke, network=network)
+        )
+
+    first = run("at0", one)
+    assert compare.settings([first, run("at1", one)]) == []
+    assert (
+        compare.settings([first, run("at2", two)]) == []
+    )  # the same under another name
+    larger = run("at3", two, units=11)
+    assert compare.settings([first, larger]) == [("network.atlas", str(one), str(two))]
+    # One name, and what it named has changed in between.
+    copies = [str(run / "network.tsv") for run in (first, run("at4", one, units=11))]
+    assert compare.settings([first, tmp_path / "at4"]) == [("network.atlas", *copies)]
+    plain = runs.prepare(tmp_path / "plain", smoke)
+    assert compare.settings([first, plain])[0][1:] == (str(one), "angorapy_v2")

@@ -106,10 +106,8 @@ while :; do sleep 0.05; done
 
 
 @pytest.fixture
-def job(tmp_path):
-    """Runs the job script to its end, after a signal if one is given; what was asked."""
-    (script,) = blocks(ROOT / "docs" / "howto" / "cluster.md", "bash")
-    (tmp_path / "train.sbatch").write_text(script)
+def cluster(tmp_path):
+    """A folder with the stand-ins."""
     for path, text in {
         ".venv/bin/python": TRAINER,
         "bin/scontrol": '#!/bin/bash\necho "scontrol $@" >> asked\n',
@@ -118,6 +116,14 @@ def job(tmp_path):
         program.parent.mkdir(parents=True)
         program.write_text(text)
         program.chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture
+def job(cluster, tmp_path):
+    """Runs the job script to its end, after a signal if one is given; what was asked."""
+    (script,) = blocks(ROOT / "docs" / "howto" / "cluster.md", "bash")
+    (tmp_path / "train.sbatch").write_text(script)
 
     def run(mode: str, number: int = 0) -> tuple[int, list[str]]:
         asked = tmp_path / "asked"
@@ -143,13 +149,20 @@ def job(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
-def test_the_job_queues_itself_again_and_resumes(job, number):
-    begin = "-m mjxhand.train fpn --out runs/fpn-seed3 --seed 3"
-    resume = "-m mjxhand.train --resume runs/fpn-seed3"
-    assert job("trains", number) == (0, [begin, "saved", "scontrol requeue 77"])
-    assert job("trains", number) == (0, [resume, "saved", "scontrol requeue 77"])
-    assert job("done") == (0, [resume])
+BEGIN = "-m mjxhand.train fpn --out runs/fpn-seed3 --seed 3"
+RESUME = "-m mjxhand.train --resume runs/fpn-seed3"
+
+
+def test_the_job_queues_itself_again_and_resumes(job):
+    again = "scontrol requeue 77"
+    assert job("trains", signal.SIGUSR1) == (0, [BEGIN, "saved", again])
+    assert job("trains", signal.SIGUSR1) == (0, [RESUME, "saved", again])
+    assert job("done") == (0, [RESUME])
+
+
+def test_the_job_that_is_cancelled_saves_and_is_not_queued_again(job):
+    """Nor is one that is preempted: SLURM does that itself."""
+    assert job("trains", signal.SIGTERM) == (0, [BEGIN, "saved"])
 
 
 def test_the_job_that_was_evaluating_is_queued_again(job):
@@ -169,7 +182,39 @@ def test_the_job_that_saved_nothing_is_resumed_all_the_same(job, tmp_path):
     run = tmp_path / "runs" / "fpn-seed3"
     run.mkdir(parents=True)
     (run / "config.json").touch()
-    assert job("done") == (0, ["-m mjxhand.train --resume runs/fpn-seed3"])
+    assert job("done") == (0, [RESUME])
+
+
+def test_the_jobs_without_gpus(cluster):
+    """Each of an array trains another seed, or another setting."""
+    page = ROOT / "docs" / "howto" / "cluster.md"
+    scripts = [text for text in blocks(page, "sh") if "SLURM_ARRAY_TASK_ID" in text]
+    seeds = "-m mjxhand.train laptop --seed {0} --out runs/laptop-seed{0}"
+    others = ["--out", "--network.name baseline --out", "--env.hold-wrist --out"]
+    expected = (
+        [seeds.format(number) for number in range(3)],
+        [
+            f"-m mjxhand.train turning {other} runs/turning-{number}"
+            for number, other in enumerate(others)
+        ],
+    )
+    for script, lines in zip(scripts, expected, strict=True):
+        head = script.split("\n\n")[0].splitlines()
+        assert head[0] == "#!/bin/bash"
+        for option in ("ntasks", "cpus-per-task", "mem", "time", "array"):
+            assert sum(line.startswith(f"#SBATCH --{option}=") for line in head) == 1
+        for number in range(3):
+            environment = os.environ | {
+                "MODE": "done",
+                "SLURM_ARRAY_TASK_ID": str(number),
+            }
+            call = ["bash", "-c", script]
+            subprocess.run(call, cwd=cluster, env=environment, check=True)
+        asked = cluster / "asked"
+        assert asked.read_text().splitlines() == lines
+        asked.unlink()
+        for line in lines:
+            cli.parse_config(line.split()[2:])
 
 
 SRUN = """#!/bin/bash
@@ -177,16 +222,24 @@ echo "$@" >> asked
 mkdir -p runs/fpn
 touch runs/fpn/config.json
 [ -z "$COMPLETE" ] || touch runs/fpn/evaluation.json
+[ -z "$CANCELLED" ] || kill -TERM "$PPID"
 exit "$CODE"
 """
 
 
 @pytest.mark.parametrize(
-    ("code", "complete", "again"),
-    [("0", "", True), ("143", "", True), ("0", "1", False), ("2", "", False)],
+    ("code", "complete", "cancelled", "again"),
+    [
+        ("0", "", "", True),
+        ("143", "", "", True),
+        ("0", "1", "", False),
+        ("2", "", "", False),
+        ("0", "", "1", False),
+    ],
 )
-def test_the_job_of_several_nodes(tmp_path, code, complete, again):
-    """It is queued again if it was asked to stop, and not if it failed or is complete."""
+def test_the_job_of_several_nodes(tmp_path, code, complete, cancelled, again):
+    """It is queued again if its time was over, and not if it failed, is complete or was
+    cancelled."""
     for name, text in {
         "srun": SRUN,
         "scontrol": '#!/bin/bash\necho "scontrol $@" >> asked\n',
@@ -196,6 +249,7 @@ def test_the_job_of_several_nodes(tmp_path, code, complete, again):
     environment = os.environ | {
         "CODE": code,
         "COMPLETE": complete,
+        "CANCELLED": cancelled,
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "SLURM_JOB_ID": "77",
     }

@@ -1,13 +1,19 @@
 """The host's loop around a learner that costs nothing: time, failing disks, bad numbers."""
 
+import errno
+import os
+import subprocess
+import sys
 import types
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mjxhand import checkpoint, ppo, train
+from mjxhand import checkpoint, cli, finish, lock, ppo, runs, train
 from mjxhand.checkpoint import CheckpointError, Checkpoints
+from mjxhand.command_options import TrainOptions
 from mjxhand.config import ConfigError
 from mjxhand.metrics import read
 from mjxhand.presets import PRESETS
@@ -68,6 +74,113 @@ def test_time_given_holds_compilation_and_no_update_that_ends_later(
     update, learner = Checkpoints(tmp_path).restore_learner({"w": np.zeros(3)})
     assert update == updates
     assert (learner["w"] == updates).all()
+
+
+def test_a_reader_that_has_left_ends_it_saved(fake, tmp_path, monkeypatch):
+    """`train | head`, or a terminal that was closed with the `tee` in it."""
+
+    def show(self, line):
+        if line["update"] == 3:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(train.Progress, "show", show)
+    run = train.train(CONFIG, tmp_path, quiet=True)
+    assert run.update == Checkpoints(tmp_path).latest() == 3
+
+
+HOLDING = """
+import sys
+from mjxhand import lock
+with lock.held(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_in_a_run_is_refused_and_one_that_was_killed_is_not_in_it(
+    fake, tmp_path
+):
+    run = runs.prepare(tmp_path / "run", CONFIG)
+    before = (run / "config.json").read_bytes()
+    options = TrainOptions(out=str(run), resume=str(run))
+    longer = replace(CONFIG, total_steps=256)
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(run)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        for call in (
+            lambda: cli.prepare_out(options, longer),
+            lambda: train.train(longer, run, resume=True, quiet=True),
+        ):
+            with pytest.raises(ConfigError, match="trained by another process"):
+                call()
+        assert (run / "config.json").read_bytes() == before
+        assert read(run) == []
+    finally:
+        other.kill()
+        other.communicate()
+    cli.prepare_out(options, longer)
+    assert train.train(longer, run, quiet=True).complete
+    assert train.train(longer, run, quiet=True).complete  # the first one let go of it
+
+
+@pytest.mark.parametrize("absent", ["on the system", "on the disk"])
+def test_where_there_are_no_locks_it_is_told_and_training_goes_on(
+    fake, tmp_path, monkeypatch, capsys, absent
+):
+    def unsupported(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if absent == "on the system":
+        monkeypatch.setattr(lock, "fcntl", None)
+    else:
+        monkeypatch.setattr(lock.fcntl, "flock", unsupported)
+    assert train.train(replace(CONFIG, total_steps=256), tmp_path, quiet=True).complete
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {tmp_path / '.lock'} cannot be locked (")
+
+
+def test_a_folder_with_nothing_but_a_lock_is_empty(tmp_path):
+    with lock.held(tmp_path):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == [".lock"]
+    assert runs.read_config(runs.prepare(tmp_path, CONFIG)) == CONFIG
+
+
+def test_a_run_without_an_evaluation_has_an_end_too(fake, tmp_path):
+    """Loops and job scripts wait for the file; what an earlier end found stays."""
+    path = tmp_path / "evaluation.json"
+    run = fake(replace(CONFIG, evaluate_episodes=0, film=False), tmp_path)
+    assert finish.finish(run) == 0
+    assert path.read_text() == "{}\n"
+    path.write_text('{"task": {}}')
+    assert finish.finish(run) == 0
+    assert path.read_text() == '{"task": {}}'
+
+
+def test_an_evaluation_that_cannot_be_written_costs_no_film(
+    fake, tmp_path, monkeypatch, capsys
+):
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    filmed = []
+    monkeypatch.setattr(finish, "report", lambda run: ({"task": {}}, {"qpos": 0}))
+    monkeypatch.setattr(finish, "film", lambda run, seen: filmed.append(seen))
+    monkeypatch.setattr(finish, "write_text_atomically", full)
+    assert finish.finish(fake(CONFIG, tmp_path)) == 2
+    assert filmed == [{"qpos": 0}]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"error: cannot write {tmp_path / 'evaluation.json'} (No space"
+    )
+    assert f"--resume {tmp_path}" in line
 
 
 def test_a_disk_that_fills_up_and_is_emptied(fake, tmp_path, monkeypatch, capsys):

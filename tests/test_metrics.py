@@ -223,6 +223,50 @@ def test_elsewhere_plain_lines_not_too_often(monkeypatch):
     assert "\x1b" not in console.file.getvalue()
 
 
+@pytest.mark.parametrize(("term", "width"), [("xterm", 60), ("dumb", 100)])
+def test_a_terminal_without_room_for_a_table_gets_plain_lines(monkeypatch, term, width):
+    """At once: a dumb terminal would show a live display only at its end."""
+    monkeypatch.setenv("TERM", term)
+    console = Console(
+        file=io.StringIO(), force_terminal=True, width=width, color_system=None
+    )
+    with Progress(PRESETS["laptop"], "title", console=console) as progress:
+        progress.show(line(1))
+        assert isinstance(console.file, io.StringIO)
+        text = console.file.getvalue()
+    assert text.count("\n") == 2
+    assert "1.50 goals/episode" in text
+    assert "…\n" not in text
+
+
+class Gone(io.StringIO):
+    """What a closed terminal, or a closed pipe, answers."""
+
+    error = OSError(5, "Input/output error")
+
+    def write(self, text):
+        raise self.error
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_terminal_that_is_gone_ends_the_display_and_nothing_else(live):
+    console = Console(file=io.StringIO(), force_terminal=live, width=90)
+    with Progress(PRESETS["laptop"], "title", console=console) as progress:
+        console.file = Gone()
+        progress.show(line(1))
+        progress.show(line(2))
+
+
+def test_a_reader_that_has_left_is_told_of():
+    file = Gone()
+    file.error = BrokenPipeError()
+    console = progress_module.Output(file=io.StringIO())
+    with Progress(PRESETS["laptop"], "title", console=console) as progress:
+        console.file = file
+        with pytest.raises(BrokenPipeError):
+            progress.show(line(1))
+
+
 def test_time_left_counts_from_where_this_process_began(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])

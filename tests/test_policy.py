@@ -1,12 +1,16 @@
 """Policies by name: lesions, weights of other runs, folders that are something else."""
 
 import dataclasses
+import json
+import math
+import shutil
 
 import chex
 import pytest
 
 import mjxhand.__main__ as commands
 from mjxhand import cli, evaluate, policy, presets, pretrained, runs
+from mjxhand.checkpoint import CheckpointError
 from mjxhand.config import ConfigError
 
 
@@ -77,6 +81,40 @@ def test_a_policy_without_its_optimiser_is_not_resumed():
         cli.parse_config(["--resume", folder])
     with pytest.raises(ConfigError, match="it has no checkpoints"):
         cli.parse_config(["--resume", "pretrained:laptop"])
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "value", "words"),
+    [
+        ("scene", "timestep", -1, "scene.timestep is -1: it must be more than 0"),
+        ("env", "max_goals", -1, "env.max_goals is -1: it must be at least 1"),
+        ("env", "threshold", math.nan, "env.threshold is nan: give a finite number"),
+        ("env", "goal_seconds", 0.01, "env.goal_seconds (0.01 s) is shorter than"),
+        ("env", "pool_size", 0, "env.pool_size is 0"),
+        ("env", "control", "magic", "env.control is 'magic'"),
+    ],
+)
+def test_settings_changed_by_hand_are_checked(tmp_path, group, name, value, words):
+    run = tmp_path / "run"
+    shutil.copytree(pretrained.folder("pretrained:laptop"), run)
+    path = run / "config.json"
+    settings = json.loads(path.read_text())
+    settings[group][name] = value
+    path.write_text(json.dumps(settings))
+    with pytest.raises(ConfigError) as caught:
+        evaluate.load_policy(run)
+    assert str(caught.value).startswith(f"{path}: {words}")
+
+
+def test_a_run_of_many_devices_is_played_by_one(tmp_path):
+    """4 minibatches on each of 8 devices: 32 environments would do there, and do here."""
+    smoke = presets.PRESETS["smoke"]
+    ppo = dataclasses.replace(smoke.ppo, num_envs=32, num_minibatches=4)
+    config = dataclasses.replace(smoke, ppo=ppo)
+    presets.check(config, num_devices=8)
+    runs.prepare(tmp_path / "run", config)
+    with pytest.raises(CheckpointError, match="no checkpoint"):  # the settings will do
+        evaluate.load_policy(tmp_path / "run")
 
 
 def test_a_name_that_is_nearly_a_run_says_which(tmp_path, monkeypatch):

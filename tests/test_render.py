@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from mjxhand import _gl, meshes, overlay, render, scene, touch
+from mjxhand.command_options import RenderOptions
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.presets import PRESETS
@@ -208,6 +209,33 @@ def test_no_library_to_draw_with_is_one_line(world, monkeypatch):
     with pytest.raises(ConfigError, match="install EGL") as caught:
         render.Renderer(world.mj_model)
     assert "\n" not in str(caught.value)
+
+
+def test_pictures_too_large_for_the_library_are_one_line(world, monkeypatch):
+    def full(*_):
+        raise mujoco.FatalError("Offscreen framebuffer is not complete\n")
+
+    monkeypatch.setattr(mujoco, "Renderer", full)
+    with pytest.raises(
+        ConfigError, match=r"200000 x 20000 pixels .*not complete\): make them smaller"
+    ) as caught:
+        render.Renderer(world.mj_model, render.Camera(width=200_000, height=20_000))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("backend", "camera", "words"),
+    [("disable", None, "cannot draw without a display"), (None, "moon", "no camera")],
+)
+def test_what_cannot_be_drawn_is_not_played(monkeypatch, backend, camera, words):
+    def load_policy(*_):
+        raise AssertionError("loaded for nothing")
+
+    monkeypatch.setattr(render.evaluate, "load_policy", load_policy)
+    if backend:
+        monkeypatch.setenv("MUJOCO_GL", backend)
+    with pytest.raises(ConfigError, match=words):
+        render.film_run(RenderOptions("pretrained:laptop", camera=camera))
 
 
 def test_a_broken_driver_is_one_line(world, monkeypatch):

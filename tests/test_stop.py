@@ -13,7 +13,9 @@ from mjxhand import watch
 from mjxhand.stop import Stop
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP]
+)
 def test_a_signal_asks_and_handlers_are_put_back(number):
     before = signal.getsignal(number)
     with Stop() as stop:
@@ -22,6 +24,18 @@ def test_a_signal_asks_and_handlers_are_put_back(number):
         assert stop.asked
     assert signal.getsignal(number) is before
     assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_a_closed_terminal_is_nothing_to_who_ignored_it():
+    """As `nohup` starts a command."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.asked
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_person_in_a_hurry_and_a_scheduler_that_repeats_itself(capfd):
@@ -49,14 +63,15 @@ with Stop(lambda: print("late"), grace=0.5):
 """
 
 
-def test_an_update_that_does_not_end_is_left_in_time():
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_update_that_does_not_end_is_left_in_time(number):
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     child = subprocess.Popen(
         [sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True, env=env
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "begun\n"
-    child.send_signal(signal.SIGTERM)
+    child.send_signal(number)
     began = time.monotonic()
     out, _ = child.communicate(timeout=120)
     assert time.monotonic() - began < 60

@@ -10,6 +10,8 @@ from mjxhand.tasks.reorient import Reorient
 
 __all__ = ["TASKS", "Mark", "Sign", "Task", "find"]
 
+NEEDED = ("first_goal", "distance", "sizes", "observe")
+"""What every task must have of its own."""
 TASKS: dict[str, type[Task]] = {
     "reorient": Reorient,
     "chain": Chain,
@@ -22,7 +24,7 @@ def find(name: str) -> type[Task]:
     """The task called `name`, one of TASKS or an import path `module:Class`.
 
     Raises:
-        ConfigError: there is none, it cannot be imported, or it is no task.
+        ConfigError: there is none, it cannot be imported, or it is no whole task.
     """
     if ":" not in name:
         if name not in TASKS:
@@ -35,5 +37,11 @@ def find(name: str) -> type[Task]:
     if not (isinstance(task, type) and issubclass(task, Task)):
         raise ConfigError(
             f"env.task is {name!r}, which is no subclass of mjxhand.tasks.Task"
+        )
+    missing = [each for each in NEEDED if getattr(task, each) is getattr(Task, each)]
+    if missing:
+        raise ConfigError(
+            f"env.task is {name!r}, which lacks {', '.join(missing)}: see "
+            "mjxhand/tasks/reach.py"
         )
     return task

@@ -145,7 +145,7 @@ class Task:
             success, dropped: bool, what happened in this step.
             body: the state after the step.
         """
-        # The two wrist servos hold up the whole hand; the seed's cost leaves them out.
+        # Not of the two wrist servos, which hold up the whole hand.
         force = jnp.sum(jnp.square(body.actuator_force[WRIST:]))
         every = {
             "time": jnp.float32(-weights.time),
