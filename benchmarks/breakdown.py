@@ -95,10 +95,7 @@ def self_times(data, others: str | None = None) -> dict[str, float]:
 
 
 def _add_line(events, seconds: dict[str, float], others: str | None = None) -> None:
-    rows = sorted(
-        (e.start_ns, -e.duration_ns, dict(e.stats).get("hlo_op") or others or e.name)
-        for e in events
-    )
+    rows = sorted((e.start_ns, -e.duration_ns, _name(e, others)) for e in events)
     stack: list[list] = []  # [end, name, own time]
 
     def close():
@@ -114,6 +111,12 @@ def _add_line(events, seconds: dict[str, float], others: str | None = None) -> N
         stack.append([start - minus, name, -minus])
     while stack:
         close()
+
+
+def _name(event, others: str | None) -> str:
+    known = dict(event.stats).get("hlo_op")
+    moved = event.name.startswith(("Memcpy", "Memset"))
+    return known or (event.name if moved else others or event.name)
 
 
 class Clock:

@@ -116,4 +116,4 @@ def _commit() -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(no_accelerator())
+    sys.exit(no_accelerator() or 0)

@@ -141,12 +141,6 @@ def _check_sizes(ppo: PPOConfig, num_devices: int) -> None:
         f"try --ppo.unroll-length {unroll}",
     )
 
-    if ppo.target_kl is not None and ppo.num_epochs * ppo.num_minibatches == 1:
-        raise ConfigError(
-            "ppo.target_kl needs more than one gradient step per update: the first sees no KL "
-            "divergence; raise --ppo.num-epochs or --ppo.num-minibatches, or leave it out"
-        )
-
 
 def _check_task(config: Config) -> None:
     env = config.env

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 import jax
 import tyro
 
-from mjxhand import distributed, idle, lock, presets, pretrained, runs
+from mjxhand import distributed, idle, presets, pretrained, runs
 from mjxhand.arguments import build, option_types, split, suggest, value_of
 from mjxhand.checkpoint import CheckpointError
 from mjxhand.checks import RANGES
@@ -137,10 +137,7 @@ def prepare_out(options: TrainOptions, config: Config) -> Path:
     Raises:
         ConfigError: it cannot be had, or another process trains in it.
     """
-    if options.resume is None:
-        return runs.prepare(options.out, config)
-    with lock.held(options.out):
-        return runs.prepare(options.out, config, resume=True)
+    return runs.prepare(options.out, config, resume=options.resume is not None)
 
 
 def parse_dir(cls: type[T], argv: Sequence[str], prog: str) -> T:
@@ -231,6 +228,23 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache / "mjxhand" / "jax"))
 
 
+def say(text: str) -> None:
+    """Print a line, unless the terminal is gone: what was done is done."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        _silence()
+
+
+def _silence() -> None:
+    """What is still buffered must go somewhere, or Python complains at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main_guard(main: Callable[..., int]) -> Callable[..., int]:
     """For every command: programs are kept; errors meant for users become one line on
     stderr and exit code 2; Ctrl-C becomes 130; a reader of the output that has left (`head`)
@@ -250,8 +264,7 @@ def main_guard(main: Callable[..., int]) -> Callable[..., int]:
             print("interrupted", file=sys.stderr)
             return 130
         except BrokenPipeError:
-            # What is still buffered must go somewhere, or Python complains at its exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _silence()
             return 141
         except OSError as error:  # a full disk, a folder that may not be written
             if error.filename is None and error.errno not in FULL:

@@ -208,7 +208,7 @@ class PPOConfig:
     """Global norm to which gradients are clipped."""
     target_kl: float | None = None
     """If set, the learning rate follows the KL divergence that the last epoch sees before each of its steps: down by
-    1.5 above twice it, up by 1.5 below half of it. With one epoch the first step sees none."""
+    1.5 above twice it, up by 1.5 below half of it. A single step per update is followed by a look at it."""
     max_skipped_updates: int = 5
     """Updates in a row with a gradient step left out, because loss or gradient was no number, after which training
     stops."""

@@ -7,7 +7,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from mjxhand import evaluate, render
+from mjxhand import cli, evaluate, render
 from mjxhand.config import Config, ConfigError
 from mjxhand.runs import EVALUATION
 from mjxhand.storage import write_text_atomically
@@ -78,9 +78,9 @@ def report(run: Run) -> tuple[dict[str, Any], render.Trajectory]:
             )
             trajectory = seen or trajectory
         task = results[name]["trained"]["task"]
-        print(f"{task}; {episodes} fresh episodes")
+        cli.say(f"{task}; {episodes} fresh episodes")
         for which, result in results[name].items():
-            print(f"  {which:<10}{evaluate.sentence(result)}", flush=True)
+            cli.say(f"  {which:<10}{evaluate.sentence(result)}")
     return results, trajectory
 
 

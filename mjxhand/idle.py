@@ -12,6 +12,11 @@ OBJECT = ("push_speed", "push_seconds", "reward.drop")
 GROWTH = ("start", "growth", "goals", "episodes")
 
 
+def _names_a_pose(word: str) -> bool:
+    named = (randomize.TABLE.get(name.strip()) for name in word.split(","))
+    return any(row.told for row in named if row)
+
+
 def _pushes(config: Config) -> bool:
     thing = config.scene.object
     thing = tasks.find(config.env.task).object if thing == "auto" else thing
@@ -30,9 +35,9 @@ RULES: list[Rule] = [
         "with an empty hand",
     ),
     (
-        lambda c: c.physics.impl == "native",
-        ("scene.max_contact_points",),
-        "with physics.impl native: C MuJoCo keeps every contact",
+        lambda c: c.env.vision == "pixels" and _names_a_pose(c.env.randomize),
+        ("env.randomize",),
+        "to a pose that frames show: leave position_… and angle_… out of it",
     ),
     (
         lambda c: c.env.task == "chain",

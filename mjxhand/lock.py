@@ -1,5 +1,6 @@
 """One training process for one run folder: two would delete each other's work."""
 
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ FILE = ".lock"
 def held(folder: str | Path) -> Iterator[None]:
     """Hold the lock of a run folder; the system takes it back when the process ends, however.
 
+    (A file server takes back that of a machine which died when it notices, minutes later.)
     Where there are no such locks, one line on stderr says so.
 
     Raises:
@@ -48,6 +50,11 @@ def _take(number: int, path: Path) -> None:
             ) from None
         except OSError as error:  # a file system without locks, as on some clusters
             problem = os.strerror(error.errno or 0)
+    _warn(path, problem)
+
+
+@functools.cache  # once
+def _warn(path: Path, problem: str) -> None:
     print(
         f"warning: {path} cannot be locked ({problem}): let no other process train in "
         "this folder",

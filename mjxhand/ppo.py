@@ -174,6 +174,12 @@ def update(
         jax.random.split(key, cfg.num_epochs),
     )
     kl = mean(infos["policy/kl"][-1])
+    if cfg.num_epochs * cfg.num_minibatches == 1:  # a first step sees none
+        kl = mean(
+            loss(params, agent, cfg, minibatch(data, jnp.arange(num_envs)))[1][
+                "policy/kl"
+            ]
+        )
     # Equal on every device, as what it comes from is.
     metrics[SKIPPED] = jnp.sum(infos.pop(SKIPPED).astype(jnp.float32))
     metrics[FARTHEST] = largest(infos.pop(FARTHEST))

@@ -187,7 +187,8 @@ def prepare(out: str | Path, config: Config, *, resume: bool = False) -> Path:
     """Make a run's folder, or open the one that is resumed, and write its `config.json`.
 
     Raises:
-        ConfigError: the folder holds another run or other files, or cannot be written.
+        ConfigError: the folder holds another run or other files, or cannot be written; another
+            process has it.
     """
     path = Path(out)
     try:
@@ -196,14 +197,19 @@ def prepare(out: str | Path, config: Config, *, resume: bool = False) -> Path:
             if config.network.vision_stream:
                 vision_file.read(config.network.vision_stream)
             path.mkdir(parents=True, exist_ok=True)
-            _keep_network(path, config)
-            if config.network.vision_stream:
-                shutil.copyfile(config.network.vision_stream, path / VISION)
-        else:  # `read_config` put the copies' paths in the names' place
-            kept = json.loads((path / CONFIG).read_text(encoding="utf-8"))["network"]
-            names = {n: kept[n] for n in ("atlas", "vision_stream") if n in kept}
-            config = _with(config, **names)
-        write_text_atomically(path / CONFIG, config_to_json(config))
+        with lock.held(path):
+            if not resume:
+                _refuse_used(path)  # by another that began at the same time
+                _keep_network(path, config)
+                if config.network.vision_stream:
+                    shutil.copyfile(config.network.vision_stream, path / VISION)
+            else:  # `read_config` put the copies' paths in the names' place
+                kept = json.loads((path / CONFIG).read_text(encoding="utf-8"))[
+                    "network"
+                ]
+                names = {n: kept[n] for n in ("atlas", "vision_stream") if n in kept}
+                config = _with(config, **names)
+            write_text_atomically(path / CONFIG, config_to_json(config))
     except OSError as error:
         problem = error.strerror or str(error)
         raise ConfigError(f"cannot write to the folder {out}: {problem}") from None

@@ -277,13 +277,13 @@ def main(argv: list[str] | None = None) -> int:
     if not distributed.is_main():
         return 0
     if not run.complete:
-        print(f"stopped and saved; continue with: --resume {out}")
+        cli.say(f"stopped and saved; continue with: --resume {out}")
         return 0
     # All is saved: a signal need not wait for the evaluation or the film.
     say = functools.partial(print, f"stopped; trained and saved: --resume {out}")
     with Stop(say, grace=0.0, finish=False):
         code = finish(run)
-    print(f"run: {out}")
+    cli.say(f"run: {out}")
     return code
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import cases
+import environment
 import run
 
 from mjxhand import agent as agent_module
@@ -125,7 +127,7 @@ def test_a_dry_run_is_the_same_lines_at_other_sizes(tmp_path, monkeypatch):
 
 def test_a_line_that_hangs_or_fails_costs_no_other(tmp_path):
     slow = 'case "$*" in *env/*) sleep 60;; *first.py*) exit 4;; esac'
-    done = gpu_sh(tmp_path, slow, TINY="1", IMPLS="native", LIMIT="1")
+    done = gpu_sh(tmp_path, slow, TINY="1", IMPLS="native", LIMIT="5")
     assert done.returncode == 1
     failed = [line for line in done.stderr.splitlines() if line.startswith("failed")]
     assert [line.split()[1].strip("(;") for line in failed] == ["124", "4"]
@@ -139,6 +141,12 @@ def test_without_an_accelerator_nothing_is_measured(tmp_path, monkeypatch, capsy
     assert done.returncode == 2
     assert re.fullmatch(r"no accelerator: JAX runs on the CPU.*\n", done.stderr)
     assert not (tmp_path / "out").exists()
+    # Where there is one, the check says nothing and lets the script go on.
+    monkeypatch.setattr(run.jax, "default_backend", lambda: "gpu")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(environment.__file__, run_name="__main__")
+    assert not ended.value.code
+    monkeypatch.undo()
     monkeypatch.setattr(run, "_alone", lambda function, *args: function(*args))
     monkeypatch.setattr(sys, "argv", ["run.py", "--on", "accelerator"])
     assert run.main() == 2

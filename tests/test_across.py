@@ -18,6 +18,7 @@ FACTS = {
     "pose_encoding": "folded",
     "impl": "native",
     "step_seconds": 0.08,
+    "network": {"weights": ""},
 }
 MEASURE = "R² of the last step's reward, above chance"
 
@@ -152,9 +153,11 @@ def test_the_command_writes_tables_and_a_figure(folders, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"run": "runs/0"}, "are both of run runs/0"),
-        ({"run": "runs/0", "update": 8}, "are both of run runs/0"),
-        ({"run": "runs/0-trained-on", "seed": 0}, "are both of seed 0"),
+        ({"run": "runs/0"}, "both come of runs/0"),
+        ({"run": "runs/0", "update": 8}, "both come of runs/0"),
+        ({"seed": 0}, "both come of seed 0"),
+        ({"network": {"weights": "runs/0"}}, "both come of runs/0"),
+        ({"format": 1}, "was written by another version"),
         ({"task": "reach"}, "has task reach"),
         ({"pose_encoding": "absolute"}, "has pose encoding absolute"),
         ({"areas": AREAS[:1]}, "other areas, units or pathways"),
@@ -173,12 +176,23 @@ def test_what_cannot_be_joined_is_refused_in_one_line(
     assert not out.exists()
 
 
+def test_runs_from_weights_of_their_own_may_share_a_seed(folders, tmp_path):
+    for number, folder in enumerate(folders):
+        own = {
+            "run": f"on/{number}",
+            "seed": 0,
+            "network": {"weights": f"runs/{number}"},
+        }
+        store.save(folder, THREE[number], FACTS | own)
+    assert run(*folders, "--out", tmp_path / "joined") == 0
+
+
 def test_two_finished_analyses_are_needed(folders, tmp_path, capsys):
     assert run(folders[0], "--out", tmp_path / "joined") == 2
     assert "at least two" in capsys.readouterr().err
     assert run(folders[0], tmp_path, "--out", tmp_path / "joined") == 2
     assert "holds no analysis" in capsys.readouterr().err
     old = {name: table for name, table in THREE[1].items() if name != "claims"}
-    store.save(folders[1], old, FACTS | {"run": "runs/1"})
+    store.save(folders[1], old, FACTS | {"run": "runs/1", "seed": 1})
     assert run(*folders, "--out", tmp_path / "joined") == 2
     assert "has no table claims" in capsys.readouterr().err

@@ -125,8 +125,8 @@ def test_what_was_asked_for_is_not_dropped_with_the_presets_own():
         ("--task reach --env.reward.drop 40", "env.reward.drop"),
         ("--task reach --scene.cube-edge 0.04", "scene.cube_edge"),
         (
-            "--physics.impl native --scene.max-contact-points 3",
-            "scene.max_contact_points",
+            "--env.vision pixels --env.goal-encoding absolute --env.randomize gain,angle_bias",
+            "env.randomize",
         ),
         ("--no-film --film-seconds 3", "film_seconds"),
     ],
@@ -142,7 +142,8 @@ def test_what_would_do_nothing_is_refused(argv, name):
         "--env.randomize push --env.push-seconds 0.5",
         "--env.randomize all --env.push-seconds 0.5",
         "--network.recurrent PMC:gru,M1 --network.cell rnn",
-        "--physics.impl jax --scene.max-contact-points 3",
+        "--physics.impl native --scene.max-contact-points 3",
+        "--env.vision pixels --env.goal-encoding absolute --env.randomize all",
     ],
 )
 def test_what_acts_is_not_refused(argv):

@@ -153,32 +153,37 @@ def test_one_compilation():
     assert program.update._cache_size() == 1
 
 
-def test_clipped_objective_by_hand():
-    """One action of two, ratio r against clip 0.2 and advantage A: min(rA, clip(r)A)."""
+def losses_of_one_step(**changes):
+    """(ratio, advantage, V before minus V, target minus V) → (policy loss, value loss)."""
     program = program_for(probe_envs.Constant())
-    agent, cfg = program.agent, program.config.ppo
+    agent, cfg = program.agent, dataclasses.replace(program.config.ppo, **changes)
     learner = program.init_learner(0)
     obs = {k: jnp.zeros((1, 1, n)) for k, n in probe_envs.SIZES.items()}
-    carry = agent.initial_carry(1)
-    began = jnp.ones((1, 1), bool)
+    carry, began = agent.initial_carry(1), jnp.ones((1, 1), bool)
     action = jnp.zeros((1, 1, 1), jnp.int32)
 
     @jax.jit
-    def policy_and_value_loss(ratio, advantage):
+    def losses(ratio, advantage, before, target):
         _, out = agent.apply(learner.params, carry, obs, began)
         batch = ppo.Sequences(
             obs=obs,
             began=began,
             action=action,
             log_prob=agent.distribution.log_prob(out.logits, action) - jnp.log(ratio),
-            value=out.value,
-            advantage=advantage[None, None],
-            target=out.value + 0.5,
+            value=out.value + before,
+            advantage=jnp.full((1, 1), advantage),
+            target=out.value + target,
             carry=carry,
         )
         _, infos = ppo.loss(learner.params, agent, cfg, batch)
         return infos["loss/policy"], infos["loss/value"]
 
+    return losses
+
+
+def test_clipped_objective_by_hand():
+    """One action of two, ratio r against clip 0.2 and advantage A: min(rA, clip(r)A)."""
+    losses = losses_of_one_step()
     for ratio, advantage, expected in [
         (1.5, 2.0, 2.4),
         (1.5, -2.0, -3.0),
@@ -186,42 +191,21 @@ def test_clipped_objective_by_hand():
         (0.5, -2.0, -1.6),
         (1.1, 2.0, 2.2),
     ]:
-        policy, value = policy_and_value_loss(ratio, jnp.float32(advantage))
+        policy, value = losses(ratio, advantage, 0.0, 0.5)
         assert np.isclose(-policy, expected, rtol=1e-4)
         assert np.isclose(value, 0.25, rtol=1e-4)
 
 
 def test_clipped_value_error_by_hand():
     """The larger of the errors of V and of V within 0.2 of what it was, each squared."""
-    program = program_for(probe_envs.Constant())
-    agent = program.agent
-    cfg = dataclasses.replace(program.config.ppo, value_clip=0.2)
-    learner = program.init_learner(0)
-    obs = {k: jnp.zeros((1, 1, n)) for k, n in probe_envs.SIZES.items()}
-    carry, began = agent.initial_carry(1), jnp.ones((1, 1), bool)
-    action = jnp.zeros((1, 1, 1), jnp.int32)
-
-    @jax.jit
-    def value_loss(before, target):
-        _, out = agent.apply(learner.params, carry, obs, began)
-        batch = ppo.Sequences(
-            obs=obs,
-            began=began,
-            action=action,
-            log_prob=agent.distribution.log_prob(out.logits, action),
-            value=out.value + before,
-            advantage=jnp.ones((1, 1)),
-            target=out.value + target,
-            carry=carry,
-        )
-        return ppo.loss(learner.params, agent, cfg, batch)[1]["loss/value"]
-
+    losses = losses_of_one_step(value_clip=0.2)
     for before, target, expected in [
         (0.1, 0.5, 0.25),  # within the range: V itself
         (-0.5, 0.3, 0.36),  # V came nearer than the range allows: at -0.3, 0.6 away
         (-0.5, -0.4, 0.16),  # V went past the target: its own error is the larger
     ]:
-        assert np.isclose(value_loss(before, target), expected, rtol=1e-4)
+        _, value = losses(1.0, 1.0, before, target)
+        assert np.isclose(value, expected, rtol=1e-4)
 
 
 def test_the_largest_change_of_an_update_is_no_mean():
@@ -234,6 +218,17 @@ def test_the_largest_change_of_an_update_is_no_mean():
     largest = float(metrics[ppo.FARTHEST])
     assert largest > 0
     assert float(metrics["policy/kl"]) < np.expm1(largest) - largest
+
+
+def test_the_kl_of_a_single_step_is_not_that_before_it():
+    """Else it is 0, and with a target the learning rate only rises."""
+    alone = dataclasses.replace(TINY.ppo, num_epochs=1, num_minibatches=1)
+    program = program_for(probe_envs.Match(), dataclasses.replace(TINY, ppo=alone))
+    learner = program.init_learner(0)
+    actors = program.init_actors(0, probe_envs.PARAMS)
+    *_, metrics = program.update(learner, actors, probe_envs.PARAMS)
+    assert float(metrics[ppo.FARTHEST]) < 1e-4  # what the step itself saw
+    assert float(metrics["policy/kl"]) > 1e-6
 
 
 def test_curriculum_grows_only_on_success():

@@ -127,6 +127,7 @@ def test_groups_of_ones_own(refreshed, environment, tmp_path):
     assert after.cells()["M1"] < before.cells()["M1"]
     assert sum(after.cells().values()) == pytest.approx(sum(before.cells().values()))
     assert after.changed() == ()
+    assert after.provenance["tables"]["groups.tsv"]["source"] == str(path)
 
     def streamlines(made, area):
         return sum(p.streamlines for p in made.pairs if area in (p.a, p.b))
@@ -302,6 +303,8 @@ def test_a_process_that_dies_is_reported(tmp_path, capsys):
     [
         ("M1\tArea 4a", "M2\tArea 4a", "speaks of M2"),
         ("\tFA\t", "\tXX\t", "lacks XX"),
+        ("Area 4a (PreCG)\tFA", "Area 4a (PreCG)\t-", "counts for units but has no"),
+        ("M1\tArea 4", "PMC\tArea 4", "M1 has no region that counts for its pathways"),
     ],
 )
 def test_groups_that_fit_nothing_are_refused_before_anything_is_fetched(

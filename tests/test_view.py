@@ -123,4 +123,6 @@ def test_options(monkeypatch, capsys):
     assert "nowhere" in capsys.readouterr().err
     assert view.main(["--sed", "3"]) == 2
     assert "--seed" in capsys.readouterr().err
+    assert view.main(["--seed", "-5"]) == 2
+    assert "--seed is -5: it must be at least 0" in capsys.readouterr().err
     assert dataclasses.fields(view.ViewOptions)[0].name == "dir"

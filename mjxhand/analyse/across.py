@@ -125,7 +125,7 @@ def load(folders: Sequence[Path]) -> list[store.Tables]:
 
     Raises:
         ConfigError: one is missing, of another network or task, or of the same network twice:
-            of one run, or of one seed, whose runs begin with the same weights.
+            of one run, or of runs that began with the same weights.
     """
     found = [store.load(folder) for folder in folders]
     seen: dict[str, Path] = {}
@@ -140,11 +140,12 @@ def load(folders: Sequence[Path]) -> list[store.Tables]:
                 f"{folder} was made with --no-control: without an untrained network nothing "
                 "tells what learning added"
             )
-        for who in (f"run {facts['run']}", f"seed {facts.get('seed', folder)}"):
+        begun = facts["network"]["weights"] or f"seed {facts['seed']}"
+        for who in (facts["run"], begun):
             if who in seen:
                 raise ConfigError(
-                    f"{folder} and {seen[who]} are both of {who}: networks that do not "
-                    "begin with weights of their own are no sample; give one of each"
+                    f"{folder} and {seen[who]} both come of {who}: networks that did not "
+                    "begin with weights of their own are one sample; give one of them"
                 )
             seen[who] = folder
         for what in ALIKE:

@@ -61,7 +61,8 @@ def dimensions(joint: Joint, names: Iterable[str]) -> pd.DataFrame:
 
     Returns:
         `source, units, silent` (units that never vary), `ratio` (participation ratio of the
-        covariance, from products of different groups of start states; `low`, `high`),
+        covariance, from products of different groups of start states: where groups share little
+        it may exceed the units; `low`, `high`),
         `ratio_standardised` (every unit with the same weight), `components90`.
     """
     rows = []

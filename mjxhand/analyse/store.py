@@ -10,6 +10,9 @@ import pandas as pd
 from mjxhand.config import ConfigError
 from mjxhand.storage import write_text_atomically
 
+FORMAT = 2
+"""Of what is written. In 1 each network was asked for commands of its own, and CKA was of all
+pairs of samples: its numbers do not compare."""
 SUMMARY = "summary.json"
 FOLDER = "tables"
 WRITERS = ("pyarrow", "fastparquet")
@@ -45,7 +48,8 @@ def save(out: Path, tables: Tables, facts: dict) -> None:
                 hidden = folder / f".{name}.parquet.tmp"
                 table.to_parquet(hidden, index=False)
                 os.replace(hidden, folder / f"{name}.parquet")
-        write_text_atomically(out / SUMMARY, json.dumps(facts, indent=1) + "\n")
+        text = json.dumps({"format": FORMAT} | facts, indent=1)
+        write_text_atomically(out / SUMMARY, text + "\n")
     except OSError as error:
         raise ConfigError(f"cannot write to {out}: {error.strerror}") from None
 
@@ -54,11 +58,16 @@ def load(out: Path) -> tuple[Tables, dict]:
     """What `save` wrote.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or one of another version.
     """
     try:
         facts = json.loads((out / SUMMARY).read_text())
     except (OSError, ValueError):
         raise ConfigError(f"{out} holds no analysis (no {SUMMARY})") from None
+    if facts.get("format", 1) != FORMAT:
+        raise ConfigError(
+            f"{out} was written by another version, whose numbers do not compare: analyse that "
+            "run anew"
+        )
     paths = sorted((out / FOLDER).glob("*.csv"))
     return {p.stem: pd.read_csv(p) for p in paths}, facts

@@ -117,6 +117,17 @@ def _check_groups(path: Path) -> None:
         for name in filter(None, row["economo"].split("+")):
             if name not in classes:
                 raise ConfigError(f"{path}: densities.tsv lacks {name}")
+        if not row["economo"] and row["use"] != "pathways":
+            raise ConfigError(
+                f"{path}: {row['region']} counts for units but has no economo"
+            )
+    for area in bundled.areas:
+        uses = {row["use"] for row in folder.groups(path) if row["area"] == area.name}
+        for kind in ("pathways", "units") if area.layers else ("pathways",):
+            if not uses & {kind, "both"}:
+                raise ConfigError(
+                    f"{path}: {area.name} has no region that counts for its {kind}"
+                )
 
 
 def _ask(options: RefreshOptions, result: Path) -> dict[str, Any]:
@@ -219,7 +230,10 @@ def _write(path: Path, found: dict[str, Any], options: RefreshOptions) -> None:
             f"pairs of regions within a hemisphere; {found['parcellation']}.",
         )
     )
-    provenance = _provenance(path, found, bundled.provenance["tables"])
+    about = bundled.provenance["tables"]
+    if options.groups:
+        about = {**about, "groups.tsv": _own(about["groups.tsv"], options.groups)}
+    provenance = _provenance(path, found, about)
     text = json.dumps(provenance, indent=1, ensure_ascii=False) + "\n"
     (path / folder.PROVENANCE).write_text(text, encoding="utf-8")
     new = brains.derive(folder.load(path), kept=True)
@@ -230,6 +244,11 @@ def _write(path: Path, found: dict[str, Any], options: RefreshOptions) -> None:
                 f"note: {area.name} has {area.units} units, {before[area.name]} in the "
                 "bundled atlas"
             )
+
+
+def _own(about: dict[str, Any], source: str) -> dict[str, Any]:
+    told = {"source": source, "licence": "not told"}
+    return {"what": about["what"], **told}
 
 
 def _provenance(path: Path, found: dict[str, Any], bundled: dict[str, Any]) -> dict:

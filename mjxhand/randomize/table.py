@@ -25,7 +25,7 @@ class Row:
     drawn: Literal["episode", "control step"] = "episode"
     fields: tuple[str, ...] = ()  # parts of the MjModel that it changes
     object: bool = False  # of the object in the hand: skipped where there is none
-    told: bool = False  # of a pose that is told: skipped where frames are seen
+    told: bool = False  # of a pose that is told: nothing where frames are seen
 
 
 SIZES = {
@@ -132,8 +132,7 @@ def rows_of(config: Config, thing: str) -> dict[str, Row]:
       thing: what lies in the hand, `Scene.object`.
 
     Raises:
-      ConfigError: a name that is no row, or a row about what is not there: an object, or a pose
-        that is told.
+      ConfigError: a name that is no row, or a row about an object that is not there.
     """
     env = config.env
     word = env.randomize.strip()
@@ -149,11 +148,6 @@ def rows_of(config: Config, thing: str) -> dict[str, Row]:
                 f"env.randomize is {word!r}: {name} is about an object, and the hand of "
                 f"{env.task} is empty: leave it out"
             )
-        if TABLE[name].told and env.vision == "pixels":
-            raise ConfigError(
-                f"env.randomize is {word!r}: {name} is an error of a pose that is told; "
-                "leave it out with --env.vision pixels"
-            )
     rows = dict(TABLE) if word == "all" else {name: TABLE[name] for name in named}
     # Three settings of `env` turn a row on by themselves, with a range of their own.
     if env.pose_noise_angle:
@@ -164,12 +158,7 @@ def rows_of(config: Config, thing: str) -> dict[str, Row]:
         rows["position_noise"] = replace(TABLE["position_noise"], range=length)
     if env.push_speed:
         rows["push"] = replace(TABLE["push"], range=(env.push_speed,) * 2)
-    skipped = {
-        name
-        for name, row in rows.items()
-        if (row.object and thing == "none") or (row.told and env.vision == "pixels")
-    }
-    return {name: row for name, row in rows.items() if name not in skipped}
+    return {k: r for k, r in rows.items() if not (r.object and thing == "none")}
 
 
 def label(word: str) -> str:
