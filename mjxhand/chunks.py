@@ -12,7 +12,11 @@ import jax.numpy as jnp
 
 @chex.dataclass(frozen=True)
 class Sequences:
-    """Chunks to learn from; B sequences of L steps."""
+    """Chunks to learn from; B sequences of L steps.
+
+    Of all environments together (`ppo.sequences`) the axis B is two, [N, C], until
+    `minibatch` takes some.
+    """
 
     obs: dict[str, jax.Array]  # [L, B, size], normalised; frames u8[L, B, H, W, C]
     began: jax.Array  # [L, B]

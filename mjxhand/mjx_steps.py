@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from mjxhand.config import ConfigError, PhysicsConfig
-from mjxhand.physics_state import Array, Index, PhysicsState, Stepped, Variant, part
+from mjxhand.physics_state import Array, Index, PhysicsState, Told, Variant, part
 
 
 def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Index]):
@@ -55,9 +55,7 @@ def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Inde
         ).tree_replace({"_impl.efc_force": solution.efc_force})
         return integrate(m, d)
 
-    def step(
-        state: PhysicsState, ctrl: Array, variant: Variant | None = None
-    ) -> Stepped:
+    def step(state: PhysicsState, ctrl: Array, variant: Variant | None = None) -> Told:
         m = _vary(_to_device(model_on_host), parts, variant)
         data = _load(_to_device(template), state, ctrl)
 
@@ -115,7 +113,7 @@ def warp_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Ind
 
     loud, quiet = put(model), put(_without_sensors(model))
 
-    def step_batch(num_envs: int, state, ctrl, variant) -> Stepped:
+    def step_batch(num_envs: int, state, ctrl, variant) -> Told:
         # Warp's contact buffer is one for all environments, so its size is theirs.
         template = mjx.make_data(
             model,
@@ -124,7 +122,7 @@ def warp_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Ind
             njmax=WARP_CONSTRAINTS,
         )
 
-        def one(state, ctrl, variant) -> Stepped:
+        def one(state, ctrl, variant) -> Told:
             m = _vary(quiet, parts, variant)
             held = _ctrls(ctrl, variant, cfg.substeps)
             data, _ = jax.lax.scan(
@@ -142,7 +140,7 @@ def warp_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Ind
         return jax.vmap(one)(state, ctrl, variant)
 
     @jax.custom_batching.custom_vmap
-    def batched(state, ctrl, variant) -> Stepped:
+    def batched(state, ctrl, variant) -> Told:
         alone = jax.tree.map(lambda x: x[None], (state, ctrl, variant))
         return jax.tree.map(lambda x: x[0], step_batch(1, *alone))
 
@@ -158,9 +156,7 @@ def warp_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Ind
         after = step_batch(num_envs, *args)
         return after, jax.tree.map(lambda _: True, after)
 
-    def step(
-        state: PhysicsState, ctrl: Array, variant: Variant | None = None
-    ) -> Stepped:
+    def step(state: PhysicsState, ctrl: Array, variant: Variant | None = None) -> Told:
         return batched(state, ctrl, variant)
 
     return step

@@ -21,7 +21,7 @@ from mjxhand.config import ConfigError, PhysicsConfig
 from mjxhand.exact import exact
 from mjxhand.mjx_steps import jax_step, warp_step
 from mjxhand.native import ThreadedStepper
-from mjxhand.physics_state import Array, Index, PhysicsState, Stepped, Variant
+from mjxhand.physics_state import Array, Index, PhysicsState, Told, Variant
 from mjxhand.randomize import Row, World
 from mjxhand.scene import CUBE_START, Scene
 
@@ -33,7 +33,7 @@ class Physics:
     """A back end; `impl` is the resolved name."""
 
     impl: str
-    step_told: Callable[..., Stepped]
+    step_told: Callable[..., Told]
     """(state, ctrl f32[20], variant=None) → (state one control step later, ctrl held;
     overflow []). Works under jit, vmap, scan and shard_map. `overflow`: whether contacts or
     constraints may have been left out because a buffer was full. jax: all contact slots were
@@ -104,9 +104,7 @@ def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, 
         foreign.register(name, in_place)
         call = jax.ffi.ffi_call(name, shapes, vmap_method="broadcast_all")
 
-    def step(
-        state: PhysicsState, ctrl: Array, variant: Variant | None = None
-    ) -> Stepped:
+    def step(state: PhysicsState, ctrl: Array, variant: Variant | None = None) -> Told:
         args = [state.qpos, state.qvel, state.qacc_warmstart, ctrl]
         if variant is not None:
             args += [variant.model[name] for name in parts]

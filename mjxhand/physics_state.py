@@ -38,5 +38,5 @@ class Variant:
     delay: Any  # int32 [] < substeps, physics steps that they still hold; None: 0
 
 
-Stepped = tuple[PhysicsState, Array]
+Told = tuple[PhysicsState, Array]
 """A state, and whether contacts or constraints may have been left out on the way to it."""

@@ -88,14 +88,14 @@ def _step(
         actors.began,
     )
     action = agent.distribution.sample(out.logits, key_action)
-    stepped, ended, state = batch.step(env, actors.state, action, key_reset, params)
+    after, ended, state = batch.step(env, actors.state, action, key_reset, params)
     bootstrap = _values(
-        agent, learner, carry, stepped.obs, stepped.truncated & ~stepped.terminated
+        agent, learner, carry, after.obs, after.truncated & ~after.terminated
     )
-    discounted = cfg.gamma * actors.discounted + stepped.reward
+    discounted = cfg.gamma * actors.discounted + after.reward
     if params.keep_state is not None:
         # After the start states are drawn, so that those are the same without this option.
-        state = _kept(env, stepped, state, key_reset, params)
+        state = _kept(env, after, state, key_reset, params)
     record = {
         "obs": actors.state.obs,
         "began": actors.began,
@@ -103,11 +103,11 @@ def _step(
         "log_prob": agent.distribution.log_prob(out.logits, action),
         "value": out.value,
         "bootstrap": bootstrap,
-        "reward": stepped.reward,
+        "reward": after.reward,
         "discounted": discounted,
-        "terminated": stepped.terminated,
+        "terminated": after.terminated,
         "episode_end": ended,
-        "metrics": stepped.metrics,
+        "metrics": after.metrics,
     }
     actors = Actors(
         state=state,
@@ -119,14 +119,14 @@ def _step(
     return actors, record
 
 
-def _kept(env: Environment, stepped: State, state: State, key, params) -> State:
+def _kept(env: Environment, after: State, state: State, key, params) -> State:
     """`state`, but some of those whose time was up begin where they are."""
-    num_envs = stepped.truncated.shape[0]
+    num_envs = after.truncated.shape[0]
     key_keep, key_goal = jax.random.split(jax.random.fold_in(key, 1))
     here = jax.vmap(env.go_on, in_axes=(0, 0, None))(
-        stepped, jax.random.split(key_goal, num_envs), params
+        after, jax.random.split(key_goal, num_envs), params
     )
-    timed_out = stepped.metrics["timed_out"] > 0
+    timed_out = after.metrics["timed_out"] > 0
     keep = timed_out & jax.random.bernoulli(key_keep, params.keep_state, (num_envs,))
     return batch.where(keep, here, state)
 

@@ -455,10 +455,10 @@ class Half(Task):
 text = "no task"
 
 def network(cfg, sizes, num_outputs):
-    return Baseline(num_outputs, cfg.cell, 32, 16)
+    return Baseline(num_outputs, cfg.cell, (32,), 16)
 
 def two_arguments(cfg, sizes):
-    return Baseline(20, cfg.cell, 32, 16)
+    return Baseline(20, cfg.cell, (32,), 16)
 '''
 
 
@@ -482,7 +482,10 @@ def test_a_network_by_import_path(own_module):
         presets.check(changed, num_devices=1)
         return agent.build(changed, sizes, 20)
 
-    assert type(build("my_tasks:network").network).__name__ == "Baseline"
+    mine = build("my_tasks:network")
+    assert type(mine.network).__name__ == "Baseline"
+    kernel = mine.init(jax.random.PRNGKey(0))["params"]["policy"]["logits"]["kernel"]
+    assert kernel.shape == (16, 20 * config.env.bins)
     for name, words in (
         ("my_tasks:text", "cannot be called"),
         ("my_tasks:nothing", "has no 'nothing'"),
