@@ -37,6 +37,8 @@ LINKS = (
         r"](\1notebooks/\2.md",
     ),
     (re.compile(r"\]\(((?:\.\./)*)\.\./benchmarks/README\.md"), r"](\1benchmarks.md"),
+    # The made page of the benchmarks stands in this folder itself.
+    (re.compile(r"\]\(\.\./docs/"), "]("),
 )
 """Links that lead out of this folder, and the made pages that they lead to in the site."""
 FETCHED = re.compile(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 
@@ -165,7 +166,8 @@ def fitted(preset: Config, given: Mapping[str, str]) -> Config:
     """A preset without what another task, another object or frames have no use for.
 
     Presets say how the goals of a cube whose pose is told are best learned: near ones first,
-    the pose folded, the goal relative.
+    the pose folded, the goal relative. They narrow the published network; a table of one's own
+    has the units that it says.
 
     Args:
         given: settings that somebody chose besides, as texts by dotted name.
@@ -180,7 +182,10 @@ def fitted(preset: Config, given: Mapping[str, str]) -> Config:
         env = replace(env, goal_encoding="absolute")
     if frames or given.get("scene.object", "cube") not in CUBES:
         env = replace(env, pose_encoding="absolute")
-    return replace(preset, env=env, curriculum=curriculum)
+    network = preset.network
+    if Path(given.get("network.atlas", "")).is_file():
+        network = replace(network, units_scale=1.0)
+    return replace(preset, env=env, curriculum=curriculum, network=network)
 
 
 def remark(config: Config) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mjxhand import cli, presets, runs
+from mjxhand import atlas, cli, presets, runs
 from mjxhand.config import ConfigError
 from mjxhand.presets import PRESETS, check
 
@@ -98,6 +98,20 @@ def test_rewards_for_another_unit_are_remarked_upon(argv, other):
     remark = presets.remark(cli.parse_config(argv.split())[0])
     assert other in remark
     assert bool(remark) == bool(other)
+
+
+def test_a_table_of_ones_own_has_the_units_that_it_says(tmp_path):
+    """Presets narrow the networks of the package."""
+    table = tmp_path / "brain.tsv"
+    table.write_text(atlas.render(atlas.find("angorapy_v2")))
+    scale = PRESETS["laptop"].network.units_scale
+    assert scale < 1
+    for argv, expected in (
+        (["laptop", "--atlas", str(table)], 1.0),
+        (["laptop", "--atlas", "derived"], scale),
+        (["laptop", "--atlas", str(table), "--network.units-scale", "0.5"], 0.5),
+    ):
+        assert cli.parse_config(argv)[0].network.units_scale == expected
 
 
 def test_what_was_asked_for_is_not_dropped_with_the_presets_own():

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -160,6 +161,22 @@ def test_interrupted_recordings_go_on_exactly(recorded, world, tmp_path):
     # A finished one is not touched again.
     again = record.record(policy, env, tmp_path, settings(world))
     assert again.names == resumed.names
+
+
+def test_more_steps_go_on_with_shards_as_they_are(recorded, world, tmp_path):
+    """So many would be recorded in longer ones."""
+    env, policy = world
+    folder = tmp_path / "recording"
+    shutil.copytree(recorded.folder, folder)
+    steps = 4 * ENVS * LENGTH
+    more = record.plan(policy, env, steps=steps, envs=ENVS, dtype="float32")
+    assert more.length > LENGTH
+    longer = record.record(policy, env, folder, more)
+    assert longer.samples == steps
+    assert longer.names[:3] == recorded.names
+    np.testing.assert_array_equal(
+        longer.read(0, ["reward"])["reward"], recorded.read(0, ["reward"])["reward"]
+    )
 
 
 def test_other_settings_are_refused(recorded, world):

@@ -85,6 +85,9 @@ def record(
         ConfigError: the folder holds a recording made otherwise, or cannot be written.
     """
     folder = Path(folder)
+    manifest = recording.read_manifest(folder)
+    if manifest is not None:  # its shards may be shorter than those of so many steps
+        settings = replace(settings, length=manifest["settings"]["length"])
     done = _begun(folder, settings, env)
     if len(done) >= settings.shards:
         show(settings.shards * settings.envs * settings.length)
