@@ -457,6 +457,9 @@ text = "no task"
 def network(cfg, sizes, num_outputs):
     return Baseline(num_outputs, cfg.cell, (32,), 16)
 
+def slip(cfg, sizes, num_outputs):
+    return Baseline(num_outputs, cfg.cell, 32, 16)
+
 def two_arguments(cfg, sizes):
     return Baseline(20, cfg.cell, (32,), 16)
 '''
@@ -557,7 +560,7 @@ def test_what_contradicts_itself_is_refused_before_there_is_a_folder(
     ("option", "name", "error"),
     [
         ("--env.task", "Slip", NameError),
-        ("--network.name", "network", TypeError),  # sizes of its layers are no tuples
+        ("--network.name", "slip", TypeError),  # sizes of its layers are no tuples
     ],
 )
 def test_a_slip_inside_keeps_its_traceback_and_makes_no_folder(
