@@ -8,7 +8,7 @@ import shutil
 import jax
 import pytest
 
-from mjxhand import atlas, cli, networks, presets, runs
+from mjxhand import atlas, cli, lock, networks, presets, runs
 from mjxhand import wiring as wirings
 from mjxhand.config import ConfigError, NetworkConfig
 from mjxhand.networks import options
@@ -303,7 +303,8 @@ def test_run_keeps_its_own_copy(tmp_path, smoke):
     source.write_text(TABLE)
     cfg = config(smoke, atlas=str(source))
     run = runs.prepare(tmp_path / "run", cfg)
-    assert sorted(p.name for p in run.iterdir()) == ["config.json", "network.tsv"]
+    kept = sorted(p.name for p in run.iterdir())
+    assert kept == [lock.FILE, "config.json", "network.tsv"]
     source.unlink()
     moved = run.rename(tmp_path / "moved")
     found = runs.read_config(moved)

@@ -221,7 +221,7 @@ def test_tables_survive_the_disk_and_leave_nothing_old(tmp_path):
     store.save(tmp_path, {**tables, "old": tables["a"]}, {})
     store.save(tmp_path, tables, {"samples": 3})
     again, facts = store.load(tmp_path)
-    assert facts == {"samples": 3}
+    assert facts == {"format": store.FORMAT, "samples": 3}
     assert list(again) == ["a"]
     pd.testing.assert_frame_equal(again["a"], tables["a"], check_dtype=False)
     names = {p.name for p in (tmp_path / "tables").iterdir()}

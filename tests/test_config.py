@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mjxhand import checks, presets, pretrained, runs
+from mjxhand import checks, lock, presets, pretrained, runs
 from mjxhand.checks import check, flatten
 from mjxhand.config import Config, ConfigError
 from mjxhand.presets import PRESETS
@@ -171,7 +171,7 @@ def test_json_keeps_none_and_takes_whole_numbers_for_floats(smoke):
 def test_new_folder_gets_the_config(tmp_path, smoke):
     out = runs.prepare(tmp_path / "a" / "b", smoke)
     assert runs.read_config(out) == smoke
-    assert [p.name for p in out.iterdir()] == ["config.json"]
+    assert sorted(p.name for p in out.iterdir()) == [lock.FILE, "config.json"]
 
 
 def test_folder_of_another_run_is_refused_and_untouched(tmp_path, smoke):

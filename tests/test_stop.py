@@ -13,10 +13,18 @@ from mjxhand import watch
 from mjxhand.stop import Stop
 
 
+@pytest.fixture
+def hangup():
+    """What a closed terminal does, whether the tests were started by `nohup` or not."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP]
 )
-def test_a_signal_asks_and_handlers_are_put_back(number):
+def test_a_signal_asks_and_handlers_are_put_back(number, hangup):
     before = signal.getsignal(number)
     with Stop() as stop:
         assert not stop.asked
@@ -26,16 +34,13 @@ def test_a_signal_asks_and_handlers_are_put_back(number):
     assert signal.set_wakeup_fd(-1) == -1
 
 
-def test_a_closed_terminal_is_nothing_to_who_ignored_it():
+def test_a_closed_terminal_is_nothing_to_who_ignored_it(hangup):
     """As `nohup` starts a command."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with Stop() as stop:
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert not stop.asked
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Stop() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.asked
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_a_person_in_a_hurry_and_a_scheduler_that_repeats_itself(capfd):
@@ -64,7 +69,7 @@ with Stop(lambda: print("late"), grace=0.5):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_an_update_that_does_not_end_is_left_in_time(number):
+def test_an_update_that_does_not_end_is_left_in_time(number, hangup):
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     child = subprocess.Popen(
         [sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True, env=env
