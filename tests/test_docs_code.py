@@ -186,35 +186,37 @@ def test_the_job_that_saved_nothing_is_resumed_all_the_same(job, tmp_path):
 
 
 def test_the_jobs_without_gpus(cluster):
-    """Each of an array trains another seed, or another setting."""
+    """Each of an array trains another seed, or another setting; submitted again it goes on."""
     page = ROOT / "docs" / "howto" / "cluster.md"
     scripts = [text for text in blocks(page, "sh") if "SLURM_ARRAY_TASK_ID" in text]
-    seeds = "-m mjxhand.train laptop --seed {0} --out runs/laptop-seed{0}"
-    others = ["--out", "--network.name baseline --out", "--env.hold-wrist --out"]
-    expected = (
-        [seeds.format(number) for number in range(3)],
-        [
-            f"-m mjxhand.train turning {other} runs/turning-{number}"
-            for number, other in enumerate(others)
-        ],
+    others = [
+        "",
+        "--network.name baseline --network.units-scale 0.3 ",
+        "--env.hold-wrist ",
+    ]
+    jobs = (
+        ([f"laptop --seed {n} " for n in range(3)], "runs/laptop-seed", 3000),
+        ([f"turning {other}" for other in others], "runs/turning-", 13800),
     )
-    for script, lines in zip(scripts, expected, strict=True):
+    asked = cluster / "asked"
+    for script, (begins, out, seconds) in zip(scripts, jobs, strict=True):
         head = script.split("\n\n")[0].splitlines()
         assert head[0] == "#!/bin/bash"
         for option in ("ntasks", "cpus-per-task", "mem", "time", "array"):
             assert sum(line.startswith(f"#SBATCH --{option}=") for line in head) == 1
-        for number in range(3):
-            environment = os.environ | {
-                "MODE": "done",
-                "SLURM_ARRAY_TASK_ID": str(number),
-            }
-            call = ["bash", "-c", script]
-            subprocess.run(call, cwd=cluster, env=environment, check=True)
-        asked = cluster / "asked"
-        assert asked.read_text().splitlines() == lines
-        asked.unlink()
-        for line in lines:
-            cli.parse_config(line.split()[2:])
+        for number, begin in enumerate(begins):
+            folder = f"{out}{number}"
+            task = {"MODE": "done", "SLURM_ARRAY_TASK_ID": str(number)}
+            for what in (f"{begin}--out {folder}", f"--resume {folder}"):
+                call = ["bash", "-c", script]
+                subprocess.run(call, cwd=cluster, env=os.environ | task, check=True)
+                line = asked.read_text().strip()
+                assert line == f"-m mjxhand.train {what} --until-seconds {seconds}"
+                asked.unlink()
+                if not what.startswith("--resume"):
+                    cli.parse_config(line.split()[2:])
+                (cluster / folder).mkdir(parents=True, exist_ok=True)
+                (cluster / folder / "config.json").touch()
 
 
 SRUN = """#!/bin/bash
