@@ -17,6 +17,8 @@ from pathlib import Path
 import mjxhand  # noqa: F401  # isort: skip
 import jax
 
+from mjxhand.storage import write_text_atomically
+
 PACKAGES = (
     "jax",
     "jaxlib",
@@ -87,9 +89,7 @@ def save(path: Path | None, **content) -> None:
 
 def write(path: Path, report: dict) -> None:
     """Write a results file whole: whoever is killed meanwhile leaves the one before."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(report, indent=1) + "\n")
-    os.replace(part, path)
+    write_text_atomically(path, json.dumps(report, indent=1) + "\n")
 
 
 def _version(package: str) -> str | None:

@@ -119,9 +119,8 @@ def _open(model: mujoco.MjModel, camera: Camera) -> mujoco.Renderer:
     if backend not in ("disable", "disabled", "off", "false", "0"):
         try:
             return mujoco.Renderer(model, camera.height, camera.width)
-        except (
-            mujoco.FatalError
-        ) as error:  # as of a picture that does not fit in memory
+        # As of a picture that does not fit in memory.
+        except mujoco.FatalError as error:
             problem = " ".join(str(error).split())[:120]
             raise ConfigError(
                 f"cannot draw pictures of {camera.width} x {camera.height} pixels "

@@ -134,7 +134,9 @@ def lesioned(
 
 
 def _random_units(wiring: Wiring, like: Area, draw: int) -> dict[str, np.ndarray]:
-    """Gains `[units]` of every area, 0 for as many units as an area has; the same in each draw.
+    """Gains `[units]` of every area, 0 for as many units as an area has.
+
+    Which, is fixed by the area's name and the draw.
 
     Convolutional areas are spared: they have more units than all others together.
     """

@@ -108,8 +108,8 @@ def _check_groups(path: Path) -> None:
     """Before anything is fetched: what the bundled tables lack would stop it afterwards."""
     bundled = folder.load(brains.BUNDLED)
     known = {area.name for area in bundled.areas}
-    classes = folder.densities(brains.BUNDLED)
-    for row in folder.groups(path):
+    classes, rows = folder.densities(brains.BUNDLED), folder.groups(path)
+    for row in rows:
         if row["area"] not in known:
             raise ConfigError(
                 f"{path} speaks of {row['area']}, which is not in the bundled areas.tsv"
@@ -122,7 +122,7 @@ def _check_groups(path: Path) -> None:
                 f"{path}: {row['region']} counts for units but has no economo"
             )
     for area in bundled.areas:
-        uses = {row["use"] for row in folder.groups(path) if row["area"] == area.name}
+        uses = {row["use"] for row in rows if row["area"] == area.name}
         for kind in ("pathways", "units") if area.layers else ("pathways",):
             if not uses & {kind, "both"}:
                 raise ConfigError(
@@ -232,7 +232,8 @@ def _write(path: Path, found: dict[str, Any], options: RefreshOptions) -> None:
     )
     about = bundled.provenance["tables"]
     if options.groups:
-        about = {**about, "groups.tsv": _own(about["groups.tsv"], options.groups)}
+        own = {"source": options.groups, "licence": "not told"}
+        about = {**about, "groups.tsv": {"what": about["groups.tsv"]["what"], **own}}
     provenance = _provenance(path, found, about)
     text = json.dumps(provenance, indent=1, ensure_ascii=False) + "\n"
     (path / folder.PROVENANCE).write_text(text, encoding="utf-8")
@@ -244,11 +245,6 @@ def _write(path: Path, found: dict[str, Any], options: RefreshOptions) -> None:
                 f"note: {area.name} has {area.units} units, {before[area.name]} in the "
                 "bundled atlas"
             )
-
-
-def _own(about: dict[str, Any], source: str) -> dict[str, Any]:
-    told = {"source": source, "licence": "not told"}
-    return {"what": about["what"], **told}
 
 
 def _provenance(path: Path, found: dict[str, Any], bundled: dict[str, Any]) -> dict:
