@@ -31,19 +31,17 @@ def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Inde
     integrate = integrators[mujoco.mjtIntegrator(model.opt.integrator)]
 
     def substep(m, d):
-        """`mjx.step` of such a model: our solver, no sensors, no outer forces."""
+        """`mjx.step` of such a model: our solver, no sensors, no outer forces, no qacc_smooth."""
         d = mjx.com_pos(m, mjx.kinematics(m, d))
-        d = mjx.factor_m(m, mjx.crb(m, mjx.tendon(m, d)))
+        d = mjx.crb(m, mjx.tendon(m, d))
         d = mjx.transmission(m, mjx.collision(m, d))
         d = mjx.fwd_actuation(m, mjx.fwd_velocity(m, d))
         qfrc_smooth = d.qfrc_passive - d.qfrc_bias + d.qfrc_actuator
-        factor = (d._impl.qLD, False)
         solution = newton.solve(
             layout,
             constraints.make_rows(layout, m, d),
             mass=d._impl.M,
             qfrc_smooth=qfrc_smooth,
-            qacc_smooth=jax.scipy.linalg.cho_solve(factor, qfrc_smooth),
             qacc_warmstart=d.qacc_warmstart,
             iterations=model.opt.iterations,
             ls_iterations=model.opt.ls_iterations,

@@ -7,7 +7,9 @@ solver"),
 
 as `mjx.solve` does, with less work: rows by kind (`constraints`), one factorisation per
 iteration, and a line search that evaluates one point per step. All copies of a batch take all
-the iterations, so that none branches.
+the iterations, so that none branches. All start from `qacc_warmstart`: `mjx.solve` starts from
+qacc_smooth where that costs less, which takes a factorisation of M to find, and here led no
+closer to the minimum (docs/speed.md, "What was changed").
 """
 
 from typing import NamedTuple
@@ -40,20 +42,17 @@ def solve(
     rows: Rows,
     mass: Array,
     qfrc_smooth: Array,
-    qacc_smooth: Array,
     qacc_warmstart: Array,
     iterations: int,
     ls_iterations: int,
 ) -> Solution:
-    """The constrained acceleration; mass f32[nv, nv], the vectors f32[nv].
-
-    It starts from the better of `qacc_warmstart` and `qacc_smooth`.
-    """
-    problem = _Problem(lay, rows, mass, qfrc_smooth, qacc_smooth)
-    starts = [(x, mass_x, problem.residual(x)) for x, mass_x in (
-        (qacc_warmstart, mass @ qacc_warmstart), (qacc_smooth, qfrc_smooth))]  # fmt: skip
-    warm, smooth = (problem.cost(*start) for start in starts)
-    state = jax.tree.map(lambda a, b: jnp.where(warm < smooth, a, b), *starts)
+    """The constrained acceleration from a first guess; mass f32[nv, nv], the vectors f32[nv]."""
+    problem = _Problem(lay, rows, mass)
+    state = (
+        qacc_warmstart,
+        mass @ qacc_warmstart,
+        problem.residual(qacc_warmstart),
+    )
 
     def iterate(_, state):
         _, mass_qacc, at = state
@@ -73,18 +72,10 @@ def solve(
 
 
 class _Problem:
-    """The cost, its derivatives and what they are made of, at one state."""
+    """The cost's derivatives and what they are made of, at one state."""
 
-    def __init__(
-        self,
-        lay: Layout,
-        rows: Rows,
-        mass: Array,
-        qfrc_smooth: Array,
-        qacc_smooth: Array,
-    ):
+    def __init__(self, lay: Layout, rows: Rows, mass: Array):
         self.lay, self.rows, self.mass = lay, rows, mass
-        self.qfrc_smooth, self.qacc_smooth = qfrc_smooth, qacc_smooth
         edges = [
             jnp.repeat(weight, 2 * (condim - 1))
             for weight, (_, condim) in zip(
@@ -112,16 +103,6 @@ class _Problem:
         loss = self.rows.friction_loss
         friction = jnp.clip(-self.rows.friction_weight * at.friction, -loss, loss)
         return _Residual(friction, self.weight * jnp.maximum(-at.push, 0))
-
-    def cost(self, qacc: Array, mass_qacc: Array, at: _Residual) -> Array:
-        rows = self.rows
-        smooth = (mass_qacc - self.qfrc_smooth) @ (qacc - self.qacc_smooth)
-        push = (self.weight * jnp.minimum(at.push, 0) ** 2).sum()
-        size, slope = jnp.abs(at.friction), rows.friction_weight
-        slides = slope * size > rows.friction_loss
-        linear = rows.friction_loss * (2 * size - rows.friction_loss / slope)
-        friction = jnp.where(slides, linear, slope * size**2).sum()
-        return 0.5 * (smooth + push + friction)
 
     def joint_forces(self, forces: _Residual) -> Array:
         """J' f: f32[nv]."""

@@ -48,9 +48,9 @@ def solved(made, layout):
             m, mjx.fwd_actuation(m, mjx.fwd_velocity(m, mjx.fwd_position(m, d)))
         )
         rows = constraints.make_rows(layout, m, d)
-        problem = newton._Problem(layout, rows, d._impl.M, d.qfrc_smooth, d.qacc_smooth)
+        problem = newton._Problem(layout, rows, d._impl.M)
         solution = newton.solve(
-            layout, rows, d._impl.M, d.qfrc_smooth, d.qacc_smooth, d.qacc_warmstart,
+            layout, rows, d._impl.M, d.qfrc_smooth, d.qacc_warmstart,
             iterations=20, ls_iterations=12,
         )  # fmt: skip
         fine = mjx.solve(
@@ -153,7 +153,7 @@ def one_dof(push: float, loss: float = 0.0):
     )  # fmt: skip
     force = jnp.array([push])
     return newton.solve(
-        lay, rows, jnp.array([[2.0]]), force, force / 2, 0 * one, 5, 6
+        lay, rows, jnp.array([[2.0]]), force, 0 * one, 5, 6
     )  # fmt: skip
 
 
@@ -188,7 +188,7 @@ def test_line_search_crosses_pieces():
         directions=-jnp.ones((2, 1)), aref=jnp.array([-1.0, -2.0]),
         plain_weight=jnp.array([2.0, 3.0]), pyramid_weight=(),
     )  # fmt: skip
-    problem = newton._Problem(lay, rows, jnp.eye(1), jnp.array([7.0]), jnp.array([7.0]))
+    problem = newton._Problem(lay, rows, jnp.eye(1))
     at, along = problem.residual(jnp.zeros(1)), problem.apply(jnp.ones(1))
     gauss = (jnp.array(-7.0), jnp.array(1.0))
     assert problem.line_search(at, along, gauss, 6) == pytest.approx(2.5)
