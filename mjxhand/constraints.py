@@ -124,12 +124,11 @@ def make_rows(lay: Layout, m: mjx.Model, d: mjx.Data) -> Rows:
     )  # fmt: skip
 
     tendon = _tendon_limits(lay, m, d)
-    plain, pyramids = _contacts(lay, m, d)
-    directions = jnp.concatenate([tendon[0], plain[0], *(p[0] for p in pyramids)])
-    b, pull = (
-        jnp.concatenate([tendon[i], plain[i], *(p[i] for p in pyramids)])
-        for i in (1, 2)
+    contacts = _contacts(lay, m, d)
+    directions, b, pull = (
+        jnp.concatenate(pair) for pair in zip(tendon[:3], contacts[:3], strict=True)
     )
+    frictionless, *pyramids = contacts[3]
     return Rows(
         friction_aref=-friction_b * d.qvel[dof],
         friction_weight=friction_weight,
@@ -139,8 +138,8 @@ def make_rows(lay: Layout, m: mjx.Model, d: mjx.Data) -> Rows:
         limit_weight=jnp.where(limit_pos < 0, limit_weight, 0.0),
         directions=directions,
         aref=-b * (directions @ d.qvel) - pull,
-        plain_weight=jnp.concatenate([tendon[3], plain[3]]),
-        pyramid_weight=tuple(p[3] for p in pyramids),
+        plain_weight=jnp.concatenate([tendon[3], frictionless]),
+        pyramid_weight=tuple(pyramids),
     )
 
 
@@ -187,32 +186,36 @@ def _tendon_limits(lay: Layout, m, d):
 
 
 def _contacts(lay: Layout, m, d):
-    """Directions, b, pull (per direction) and weight (per contact) of each kind."""
+    """Directions, b and pull of all kinds, and of each kind the weights of its contacts."""
     contact = d._impl.contact
     bodies = jnp.asarray(m.geom_bodyid)[contact.geom]
     moves = jnp.asarray(lay.moves, jnp.float32)
     side = moves[bodies[:, 1]] - moves[bodies[:, 0]]  # [n, nv]
-    # A dof's motion is given at its tree's centre of mass.
+    # Motion of a point is its dof's shift and turn at one place: MJX has them at the centre
+    # of mass of the dof's tree, here they are at that of the first, for one product of all.
     centre = d.subtree_com[m.body_rootid[m.dof_bodyid]]
-    arm = contact.pos[:, None] - centre
-    turn = d.cdof[:, :3]
-    shift = (d.cdof[:, 3:] + jnp.cross(turn, arm)) * side[..., None]  # [n, nv, 3]
+    here, turn = centre[0], d.cdof[:, :3]
+    shift = d.cdof[:, 3:] + jnp.cross(turn, here - centre)
+    motion = jnp.concatenate([turn, shift], 1)  # [nv, 6]
     invweight = m.body_invweight0[bodies, 0].sum(1)
     pos = contact.dist - contact.includemargin
 
     def kind(start: int, num: int, condim: int):
         of = slice(start, start + num)
         frame = contact.frame[of]
-        lines = frame if condim > 1 else frame[:, :1]
-        directions = jnp.einsum("nkx,nvx->nkv", lines, shift[of])
-        weighs = invweight[of]
+        lines = frame[:, : min(condim, 3)]
+        # A line's moment times the turn and the line times the shift: the motion along it.
+        arm = (contact.pos[of] - here)[:, None]
+        wrench = jnp.concatenate([jnp.cross(arm, lines), lines], -1)
         if condim > 3:
-            turns = jnp.einsum("nkx,vx->nkv", frame[:, : condim - 3], turn)
-            directions = jnp.concatenate([directions, turns * side[of, None]], 1)
+            about = frame[:, : condim - 3]
+            about = jnp.concatenate([about, jnp.zeros_like(about)], -1)
+            wrench = jnp.concatenate([wrench, about], 1)
+        weighs = invweight[of]
         if condim > 1:
             friction = contact.friction[of, : condim - 1]
             scale = jnp.concatenate([jnp.ones((num, 1)), friction], 1)
-            directions = directions * scale[..., None]
+            wrench *= scale[..., None]
             squared = friction[:, 0] ** 2
             weighs = (weighs + squared * weighs) * 2 * squared / m.opt.impratio
         b, pull, weight = _reference(
@@ -221,15 +224,19 @@ def _contacts(lay: Layout, m, d):
         # Only the normal is pulled towards a distance; edges share their normal's.
         normal = jnp.zeros((num, condim)).at[:, 0].set(pull)
         return (
-            directions.reshape(num * condim, -1),
+            wrench.reshape(num * condim, 6),
             jnp.repeat(b, condim),
             normal.reshape(-1),
             jnp.where(pos[of] < 0, weight, 0.0),
         )
 
-    plain = kind(0, lay.frictionless, 1)
-    pyramids, start = [], lay.frictionless
-    for num, condim in lay.pyramids:
-        pyramids.append(kind(start, num, condim))
+    kinds, start = [], 0
+    for num, condim in ((lay.frictionless, 1), *lay.pyramids):
+        kinds.append(kind(start, num, condim))
         start += num
-    return plain, pyramids
+    condims = [1] * lay.frictionless
+    condims += [condim for num, condim in lay.pyramids for _ in range(num)]
+    of = np.repeat(np.arange(start), condims)
+    directions = jnp.concatenate([k[0] for k in kinds]) @ motion.T * side[of]
+    b, pull = (jnp.concatenate([k[i] for k in kinds]) for i in (1, 2))
+    return directions, b, pull, tuple(k[3] for k in kinds)

@@ -24,6 +24,10 @@ def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Inde
     model_on_host = _to_host(mjx.put_model(model, impl="jax"))
     template = _to_host(mjx.make_data(model, impl="jax"))
     layout = constraints.layout(model)
+    site_mat = np.zeros((model.nsite, 9))
+    for mat, quat in zip(site_mat, model.site_quat, strict=True):
+        mujoco.mju_quat2Mat(mat, quat)
+    site_mat = site_mat.reshape(-1, 3, 3).astype(np.float32)
     integrators = {
         mujoco.mjtIntegrator.mjINT_EULER: mjx.euler,
         mujoco.mjtIntegrator.mjINT_IMPLICITFAST: mjx.implicit,
@@ -32,7 +36,8 @@ def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Inde
 
     def substep(m, d):
         """`mjx.step` of such a model: our solver, no sensors, no outer forces, no qacc_smooth."""
-        d = mjx.com_pos(m, mjx.kinematics(m, d))
+        # Sensors alone are at sites: `place_sites`.
+        d = mjx.com_pos(m, mjx.kinematics(m.replace(nsite=0), d))
         d = mjx.crb(m, mjx.tendon(m, d))
         d = mjx.transmission(m, mjx.collision(m, d))
         d = mjx.fwd_actuation(m, mjx.fwd_velocity(m, d))
@@ -53,6 +58,14 @@ def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Inde
         ).tree_replace({"_impl.efc_force": solution.efc_force})
         return integrate(m, d)
 
+    def place_sites(m, d):
+        """What `mjx.kinematics` does for sites."""
+        body = m.site_bodyid
+        shift = jnp.einsum("nij,nj->ni", d.xmat[body], m.site_pos)
+        return d.replace(
+            site_xpos=d.xpos[body] + shift, site_xmat=d.xmat[body] @ site_mat
+        )
+
     def step(state: PhysicsState, ctrl: Array, variant: Variant | None = None) -> Told:
         m = _vary(_to_device(model_on_host), parts, variant)
         data = _load(_to_device(template), state, ctrl)
@@ -65,6 +78,7 @@ def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Inde
         data, full = jax.lax.scan(scanned, data, held, length=cfg.substeps)
         # A substep leaves positions, contacts and forces of the instant before its
         # integration: what mj_step's sensors read.
+        data = place_sites(m, data)
         data = mjx.sensor_acc(m, mjx.sensor_vel(m, mjx.sensor_pos(m, data)))
         return _unload(data), jnp.any(full)
 

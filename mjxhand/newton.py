@@ -57,9 +57,9 @@ def solve(
     def iterate(_, state):
         _, mass_qacc, at = state
         gradient = mass_qacc - qfrc_smooth - problem.joint_forces(problem.forces(at))
-        factor = jax.scipy.linalg.cho_factor(problem.hessian(at), lower=True)
+        factor = jax.scipy.linalg.cho_factor(problem.hessian(at).T, lower=True)
         search = -jax.scipy.linalg.cho_solve(factor, gradient)
-        mass_search, along = mass @ search, problem.apply(search)
+        mass_search, along = search @ mass, problem.apply(search)
         gauss = (search @ (mass_qacc - qfrc_smooth), search @ mass_search)
         alpha = problem.line_search(at, along, gauss, ls_iterations)
         return jax.tree.map(
