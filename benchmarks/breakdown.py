@@ -38,11 +38,11 @@ SOURCES = (
     ("MJX: solver", "mjxhand/newton"),
     ("MJX: sensors", "mjx/_src/sensor"),
     ("MJX: the rest", "mjx/"),
+    ("MJX: the rest", "mjxhand/smooth"),
     ("MJX: the rest", "mjxhand/mjx_steps"),
     ("C MuJoCo", "mjxhand/foreign"),
     ("environment", "mjxhand/env.py"),
     ("environment", "mjxhand/tasks/"),
-    ("environment", "mjxhand/rotations"),
 )
 WARP = "MJX: all of Warp"
 HELPERS = "other threads of large operations"

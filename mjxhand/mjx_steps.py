@@ -13,35 +13,42 @@ import numpy as np
 from mjxhand.config import ConfigError, PhysicsConfig
 from mjxhand.physics_state import Array, Index, PhysicsState, Told, Variant, part
 
+SENSORS = (
+    "TOUCH", "FRAMEPOS", "JOINTPOS", "JOINTVEL", "ACTUATORPOS", "ACTUATORVEL", "ACTUATORFRC",
+)  # fmt: skip
+"""Kinds that `jax` finds what they read for."""
+
 
 def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Index]):
     """Control step of one environment, see `Physics.step`."""
     # Imported here: it takes seconds, and the native back end does not need it.
     from mujoco import mjx
 
-    from mjxhand import constraints, newton
+    from mjxhand import constraints, newton, smooth
 
     model_on_host = _to_host(mjx.put_model(model, impl="jax"))
     template = _to_host(mjx.make_data(model, impl="jax"))
     layout = constraints.layout(model)
-    site_mat = np.zeros((model.nsite, 9))
-    for mat, quat in zip(site_mat, model.site_quat, strict=True):
-        mujoco.mju_quat2Mat(mat, quat)
-    site_mat = site_mat.reshape(-1, 3, 3).astype(np.float32)
+    tree = smooth.tree(model)
+    _check_sensors(model)
     integrators = {
         mujoco.mjtIntegrator.mjINT_EULER: mjx.euler,
         mujoco.mjtIntegrator.mjINT_IMPLICITFAST: mjx.implicit,
     }
     integrate = integrators[mujoco.mjtIntegrator(model.opt.integrator)]
 
-    def substep(m, d):
+    def substep(m, fixed, d):
         """`mjx.step` of such a model: our solver, no sensors, no outer forces, no qacc_smooth."""
-        # Sensors alone are at sites: `place_sites`.
-        d = mjx.com_pos(m, mjx.kinematics(m.replace(nsite=0), d))
-        d = mjx.crb(m, mjx.tendon(m, d))
-        d = mjx.transmission(m, mjx.collision(m, d))
-        d = mjx.fwd_actuation(m, mjx.fwd_velocity(m, d))
-        qfrc_smooth = d.qfrc_passive - d.qfrc_bias + d.qfrc_actuator
+        d = smooth.positions(tree, fixed, m, d)
+        d = mjx.transmission(m, mjx.collision(m, mjx.tendon(m, d)))
+        velocities = {
+            "_impl.actuator_velocity": d._impl.actuator_moment @ d.qvel,
+            "_impl.ten_velocity": d._impl.ten_J @ d.qvel,
+        }
+        moving: Any = d.tree_replace(velocities)
+        d = mjx.fwd_actuation(m, mjx.passive(m, moving))
+        qfrc_bias = smooth.bias(tree, fixed, m, d)
+        qfrc_smooth = d.qfrc_passive - qfrc_bias + d.qfrc_actuator
         solution = newton.solve(
             layout,
             constraints.make_rows(layout, m, d),
@@ -58,31 +65,39 @@ def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Inde
         ).tree_replace({"_impl.efc_force": solution.efc_force})
         return integrate(m, d)
 
-    def place_sites(m, d):
-        """What `mjx.kinematics` does for sites."""
-        body = m.site_bodyid
-        shift = jnp.einsum("nij,nj->ni", d.xmat[body], m.site_pos)
-        return d.replace(
-            site_xpos=d.xpos[body] + shift, site_xmat=d.xmat[body] @ site_mat
-        )
-
     def step(state: PhysicsState, ctrl: Array, variant: Variant | None = None) -> Told:
         m = _vary(_to_device(model_on_host), parts, variant)
+        fixed = smooth.bodies(tree, m)
         data = _load(_to_device(template), state, ctrl)
 
         def scanned(data, held):
-            data = substep(m, _command(data, held))
+            data = substep(m, fixed, _command(data, held))
             return data, _slots_full(model, data)
 
         held = _ctrls(ctrl, variant, cfg.substeps)
         data, full = jax.lax.scan(scanned, data, held, length=cfg.substeps)
         # A substep leaves positions, contacts and forces of the instant before its
         # integration: what mj_step's sensors read.
-        data = place_sites(m, data)
+        data = smooth.place_sites(tree, m, data)
         data = mjx.sensor_acc(m, mjx.sensor_vel(m, mjx.sensor_pos(m, data)))
         return _unload(data), jnp.any(full)
 
     return step
+
+
+def _check_sensors(model: mujoco.MjModel) -> None:
+    """Raises ConfigError where one reads what `jax_step` does not find."""
+    known = [getattr(mujoco.mjtSensor, f"mjSENS_{name}") for name in SENSORS]
+    kind = np.isin(model.sensor_type, known)
+    frames = (mujoco.mjtObj.mjOBJ_BODY, mujoco.mjtObj.mjOBJ_CAMERA)
+    frame = ~np.isin(model.sensor_reftype, frames)
+    frame &= model.sensor_objtype != mujoco.mjtObj.mjOBJ_CAMERA
+    if not (kind & frame).all():
+        names = [model.sensor(i).name for i in np.flatnonzero(~(kind & frame))]
+        raise ConfigError(
+            f"physics.impl is 'jax', which does not know the sensors {', '.join(names)}:"
+            " use native"
+        )
 
 
 def _slots_full(model: mujoco.MjModel, data) -> Array:

@@ -410,12 +410,12 @@ def test_mjx_follows_native_for_a_second(made, settled, native, mjx_step):
 
 
 def test_no_product_of_the_physics_is_rounded(made, settled, mjx_told):
-    """NVIDIA GPUs multiply in TF32 unless told not to; most of these products are MJX's."""
+    """NVIDIA GPUs multiply in TF32 unless told not to; many of these products are MJX's."""
     states = first(settled)
     ctrl = jnp.zeros((BATCH, made.mj_model.nu))
     text = mjx_told.trace(states, ctrl).lower().as_text()
     products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
-    assert len(products) > 100
+    assert len(products) > 50
     assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
 
 
