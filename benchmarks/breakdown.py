@@ -44,6 +44,8 @@ SOURCES = (
     ("environment", "mjxhand/env.py"),
     ("environment", "mjxhand/tasks/"),
 )
+# They work for whoever called them: the next frame tells.
+SERVANTS = ("mjx/_src/math", "mjx/_src/scan", "mjx/_src/support")
 WARP = "MJX: all of Warp"
 HELPERS = "other threads of large operations"
 NETWORK = ("FPN", "Baseline", "policy_head", "value_head", "recurrent")
@@ -59,7 +61,8 @@ def category(origin: hlo.Origin | None) -> str:
     if name.endswith("/ffi_call"):
         of_mjx = any("mjx/" in file for file in origin.files)
         return WARP if of_mjx else "C MuJoCo"
-    for file in origin.files:
+    masters = [f for f in origin.files if not any(part in f for part in SERVANTS)]
+    for file in masters:
         for row, part in SOURCES:
             if part in file:
                 return row

@@ -64,6 +64,11 @@ def test_the_preset_accepts_the_environments_of_the_processes(one_device):
         ("step/ffi_call", ("mjxhand/foreign.py", "mjxhand/physics.py"), "C MuJoCo"),
         ("while/add", ("mjxhand/newton.py", "mjxhand/mjx_steps.py"), "MJX: solver"),
         ("step/mul", ("mujoco/mjx/_src/smooth.py",), "MJX: the rest"),
+        (
+            "step/dot_general",
+            ("mujoco/mjx/_src/math.py", "mujoco/mjx/_src/collision_convex.py"),
+            "MJX: collision",
+        ),
         ("step/div", ("mjxhand/rotations.py", "mjxhand/smooth.py"), "MJX: the rest"),
         ("step/div", ("mjxhand/rotations.py", "mjxhand/env.py"), "environment"),
         ("transpose(jvp(FPN))/M1", ("mjxhand/ppo.py",), "learning: network backward"),
