@@ -5,10 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from brax.training.acme import running_statistics
 from flax import linen as nn
 
-from mjxhand import networks, streams
+from mjxhand import networks, running, streams
 from mjxhand.config import Config, ConfigError
 from mjxhand.imports import load
 from mjxhand.networks import distributions
@@ -36,7 +35,7 @@ class Agent:
     def init_stats(self) -> Any:
         """Running statistics before any observation: mean 0, deviation 1."""
         blank = self.measured(streams.blank(self.observation_sizes))
-        return strong(running_statistics.init_state(blank))
+        return running.init(blank)
 
     def measured(self, obs: dict[str, jax.Array]) -> Any:
         """The streams of which statistics are kept: all but frames."""
@@ -60,9 +59,7 @@ class Agent:
         """
         if not self.normalize_obs:
             return obs
-        return obs | running_statistics.normalize(
-            self.measured(obs), stats, max_abs_value=MAX_NORMALIZED
-        )
+        return obs | running.normalize(self.measured(obs), stats, MAX_NORMALIZED)
 
     def apply(self, params: Any, carry: Any, obs: dict[str, jax.Array], began: Any):
         """Run over normalised `obs` [T, B, ...] → (carry, Output)."""

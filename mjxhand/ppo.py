@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from brax.training.acme import running_statistics
 
+from mjxhand import running
 from mjxhand.agent import Agent
 from mjxhand.body import POSE
 from mjxhand.chunks import Sequences as Sequences
@@ -202,7 +202,7 @@ def update(
 
 def _update_stats(stats, batch):
     """Statistics with `batch` [T, N, ...] added, unless that would make one no number."""
-    after = running_statistics.update(stats, batch, pmap_axis_name=AXIS)
+    after = running.update(stats, batch, AXIS)
     finite = jnp.array([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(after)])
     return _choose(jnp.all(finite), after, stats)
 

@@ -6,16 +6,14 @@ iteration; here the rollout has no collective at all.
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from brax.training.acme import running_statistics
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from mjxhand import numbers, ppo, vision_file
+from mjxhand import numbers, ppo, running, vision_file
 from mjxhand.agent import Agent, strong
 from mjxhand.config import Config
 from mjxhand.curriculum import threshold_at as threshold_at
@@ -184,5 +182,5 @@ class Program:
         return learner, actors.replace(key=key[None]), metrics
 
 
-def _scalar_stats() -> Any:
-    return running_statistics.init_state(jnp.zeros(()))
+def _scalar_stats() -> running.RunningStatistics:
+    return running.init(jnp.zeros(()))

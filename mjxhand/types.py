@@ -10,6 +10,7 @@ import chex
 import jax
 
 from mjxhand.env import EnvParams, State
+from mjxhand.running import RunningStatistics
 from mjxhand.streams import Sizes
 
 
@@ -57,8 +58,8 @@ class Learner:
 
     params: Any  # Flax variables of the network
     opt_state: Any
-    obs_stats: Any  # brax running statistics, one entry per stream
-    return_stats: Any  # the same, of the discounted return
+    obs_stats: RunningStatistics  # one entry per stream
+    return_stats: RunningStatistics  # of the discounted return
     learning_rate: jax.Array  # []
     progress: Progress
     update: jax.Array  # [] int32, updates done
