@@ -10,9 +10,16 @@ import contextlib
 import importlib.util
 import io
 import os
+from collections.abc import Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when JAX is first imported
 
-if importlib.util.find_spec("warp") is None:
-    with contextlib.redirect_stdout(io.StringIO()):
-        import mujoco.mjx  # noqa: F401
+
+@contextlib.contextmanager
+def importing_mjx() -> Iterator[None]:
+    """Around the first import of `mujoco.mjx`, which is where it is needed: it takes long."""
+    if importlib.util.find_spec("warp") is None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    else:
+        yield

@@ -16,13 +16,16 @@ from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
-from brax import envs
-from brax.envs.wrappers.training import EpisodeWrapper, VmapWrapper
-from brax.training.agents.ppo import networks
 
+from mjxhand._quiet import importing_mjx
 from mjxhand.batch import where
 from mjxhand.config import ConfigError
 from mjxhand.env import Env, State
+
+with importing_mjx():
+    from brax import envs
+    from brax.envs.wrappers.training import EpisodeWrapper, VmapWrapper
+    from brax.training.agents.ppo import networks
 
 PRIVILEGED = "privileged"
 TOTALS = ("goals", "return", "length")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
+from mjxhand._quiet import importing_mjx
 from mjxhand.config import ConfigError, PhysicsConfig
 from mjxhand.physics_state import Array, Index, PhysicsState, Told, Variant, part
 
@@ -22,7 +23,8 @@ SENSORS = (
 def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Index]):
     """Control step of one environment, see `Physics.step`."""
     # Imported here: it takes seconds, and the native back end does not need it.
-    from mujoco import mjx
+    with importing_mjx():
+        from mujoco import mjx
 
     from mjxhand import constraints, newton, smooth
 
