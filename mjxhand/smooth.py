@@ -2,7 +2,7 @@
 
 What `mjx.kinematics`, `com_pos`, `crb`, `com_vel` and `rne` find body by body, level by level,
 is found here for all bodies at once, by a few products with matrices that say which dof moves
-which body: a third of the operations, which is what counts where each is a kernel. Formulas:
+which body: less than half the kernels on a GPU, and half the time to compile. Formulas:
 Featherstone, Rigid Body Dynamics Algorithms (2008), chapters 5 and 6, with motions and forces at
 the centre of mass of each tree, as in MuJoCo: [turn, shift] and [torque, force].
 """
