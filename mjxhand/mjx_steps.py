@@ -26,12 +26,13 @@ def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Inde
     with importing_mjx():
         from mujoco import mjx
 
-    from mjxhand import constraints, newton, smooth
+    from mjxhand import constraints, contacts, newton, smooth
 
     model_on_host = _to_host(mjx.put_model(model, impl="jax"))
     template = _to_host(mjx.make_data(model, impl="jax"))
     layout = constraints.layout(model)
     tree = smooth.tree(model)
+    collide = contacts.collider(model)
     _check_sensors(model)
     integrators = {
         mujoco.mjtIntegrator.mjINT_EULER: mjx.euler,
@@ -42,7 +43,7 @@ def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Inde
     def substep(m, fixed, d):
         """`mjx.step` of such a model: our solver, no sensors, no outer forces, no qacc_smooth."""
         d = smooth.positions(tree, fixed, m, d)
-        d = mjx.transmission(m, mjx.collision(m, mjx.tendon(m, d)))
+        d = mjx.transmission(m, collide(m, mjx.tendon(m, d)))
         velocities = {
             "_impl.actuator_velocity": d._impl.actuator_moment @ d.qvel,
             "_impl.ten_velocity": d._impl.ten_J @ d.qvel,

@@ -415,7 +415,7 @@ def test_no_product_of_the_physics_is_rounded(made, settled, mjx_told):
     ctrl = jnp.zeros((BATCH, made.mj_model.nu))
     text = mjx_told.trace(states, ctrl).lower().as_text()
     products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
-    assert len(products) > 50
+    assert len(products) > 20
     assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
 
 
