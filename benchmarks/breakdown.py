@@ -32,6 +32,7 @@ from mjxhand import native
 SOURCES = (
     ("MJX: collision", "mjx/_src/collision"),
     ("MJX: collision", "mjx/_src/mesh"),
+    ("MJX: collision", "mjxhand/contacts"),
     ("MJX: constraint", "mjx/_src/constraint"),
     ("MJX: constraint", "mjxhand/constraints"),
     ("MJX: solver", "mjx/_src/solver"),
