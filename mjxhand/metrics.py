@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from mjxhand.config import ConfigError
-from mjxhand.progress import Progress as Progress
 from mjxhand.storage import write_text_atomically
 
 FILE = "metrics.jsonl"

@@ -41,7 +41,7 @@ class Output(Console):
         raise BrokenPipeError
 
 
-class Progress:
+class Display:
     """Shows a run: live on a terminal of 80 columns or more, else a line every ten seconds.
 
     Args:

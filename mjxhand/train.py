@@ -31,8 +31,9 @@ from mjxhand.checkpoint import CheckpointError, Checkpoints
 from mjxhand.config import Config
 from mjxhand.env import Env, EnvParams
 from mjxhand.finish import finish
-from mjxhand.metrics import Metrics, Progress
+from mjxhand.metrics import Metrics
 from mjxhand.numbers import NotANumber, SkippedSteps
+from mjxhand.progress import Display
 from mjxhand.sharding import Program, make_mesh
 from mjxhand.stop import Stop
 from mjxhand.types import Actors, Learner
@@ -218,7 +219,7 @@ def _loop(
         if metrics:
             stack.enter_context(metrics)
         gpu_use = stack.enter_context(watch.GpuUse())
-        progress = stack.enter_context(Progress(config, title, quiet=quiet or not main))
+        progress = stack.enter_context(Display(config, title, quiet=quiet or not main))
         while not (run.complete or distributed.agree(stop.asked)):
             line = run.step() | gpu_use()
             if metrics:

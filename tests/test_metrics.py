@@ -9,9 +9,9 @@ from rich.console import Console
 
 from mjxhand import metrics as metrics_module
 from mjxhand import progress as progress_module
-from mjxhand.metrics import Metrics, Progress, read
+from mjxhand.metrics import Metrics, read
 from mjxhand.presets import PRESETS
-from mjxhand.progress import clock, count, smooth
+from mjxhand.progress import Display, clock, count, smooth
 
 
 def line(update: int, **more):
@@ -153,9 +153,7 @@ def test_a_damaged_line_is_left_out_and_told_on_resume(tmp_path, capsys):
 
 def show(console: Console, updates=(1, 2, 3), **options) -> str:
     config = PRESETS["laptop"]
-    with Progress(
-        config, "laptop · near goals", console=console, **options
-    ) as progress:
+    with Display(config, "laptop · near goals", console=console, **options) as progress:
         for update in updates:
             progress.show(line(update))
     file = console.file
@@ -196,7 +194,7 @@ def test_what_goes_wrong_is_shown_as_long_as_it_is_recent():
     )
     bad = line(1, invalid_states=3.0, skipped_steps=1.0, overflow_rate=0.2)
     for console in (terminal, plain_console()):
-        with Progress(PRESETS["laptop"], "title", console=console) as progress:
+        with Display(PRESETS["laptop"], "title", console=console) as progress:
             progress.show(bad)
         assert isinstance(console.file, io.StringIO)
         text = console.file.getvalue()
@@ -212,7 +210,7 @@ def test_elsewhere_plain_lines_not_too_often(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
     console = plain_console()
-    with Progress(PRESETS["laptop"], "title", console=console) as progress:
+    with Display(PRESETS["laptop"], "title", console=console) as progress:
         for update in range(1, 31):
             progress.show(line(update))
             now[0] += 1.0
@@ -230,7 +228,7 @@ def test_a_terminal_without_room_for_a_table_gets_plain_lines(monkeypatch, term,
     console = Console(
         file=io.StringIO(), force_terminal=True, width=width, color_system=None
     )
-    with Progress(PRESETS["laptop"], "title", console=console) as progress:
+    with Display(PRESETS["laptop"], "title", console=console) as progress:
         progress.show(line(1))
         assert isinstance(console.file, io.StringIO)
         text = console.file.getvalue()
@@ -251,7 +249,7 @@ class Gone(io.StringIO):
 @pytest.mark.parametrize("live", [True, False])
 def test_a_terminal_that_is_gone_ends_the_display_and_nothing_else(live):
     console = Console(file=io.StringIO(), force_terminal=live, width=90)
-    with Progress(PRESETS["laptop"], "title", console=console) as progress:
+    with Display(PRESETS["laptop"], "title", console=console) as progress:
         console.file = Gone()
         progress.show(line(1))
         progress.show(line(2))
@@ -261,7 +259,7 @@ def test_a_reader_that_has_left_is_told_of():
     file = Gone()
     file.error = BrokenPipeError()
     console = progress_module.Output(file=io.StringIO())
-    with Progress(PRESETS["laptop"], "title", console=console) as progress:
+    with Display(PRESETS["laptop"], "title", console=console) as progress:
         console.file = file
         with pytest.raises(BrokenPipeError):
             progress.show(line(1))
@@ -271,7 +269,7 @@ def test_time_left_counts_from_where_this_process_began(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
     config = PRESETS["laptop"]
-    progress = Progress(config, "title", console=plain_console())
+    progress = Display(config, "title", console=plain_console())
     progress.show(line(51))  # resumed; its time holds the compilation
     now[0] = 20.0
     progress.show(line(61))  # 2 s per update since
