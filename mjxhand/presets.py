@@ -127,8 +127,8 @@ PRESETS: dict[str, Config] = {
     # two of two CPU cores: docs/learning.md.
     "turning": Config(
         preset="turning",
-        # Half as many physics steps: a third faster, but played at 8 ms the policy chains half as
-        # many goals (docs/learning.md).
+        # Half as many physics steps: two fifths faster, but played at 8 ms the policy chains
+        # half as many goals (docs/learning.md).
         scene=SceneConfig(start_pose="cupped", timestep=0.016),
         physics=PhysicsConfig(substeps=5),
         env=replace(
