@@ -32,7 +32,7 @@ class SceneConfig:
     iterations: int = 5
     """Most Newton iterations of the constraint solver per physics step."""
     ls_iterations: int = 6
-    """Most line-search iterations per Newton iteration."""
+    """Most line-search iterations per Newton iteration; `jax` needs, and takes, three at most."""
     integrator: Literal["euler", "implicitfast"] = "implicitfast"
     """Integrator of the physics step."""
     max_contact_points: int = 12

@@ -21,6 +21,10 @@ from mjxhand.constraints import Layout, Rows
 
 Array = jax.Array
 
+LINE_SEARCH_STEPS = 3
+"""More lead no closer to the minimum: each search begins at Newton's own step, and the next
+iteration begins where it ends (docs/speed.md, "What was changed")."""
+
 
 class Solution(NamedTuple):
     """What the constraints do."""
@@ -48,6 +52,7 @@ def solve(
 ) -> Solution:
     """The constrained acceleration from a first guess; mass f32[nv, nv], the vectors f32[nv]."""
     problem = _Problem(lay, rows, mass)
+    steps = min(ls_iterations, LINE_SEARCH_STEPS)
     state = (
         qacc_warmstart,
         mass @ qacc_warmstart,
@@ -61,7 +66,7 @@ def solve(
         search = -jax.scipy.linalg.cho_solve(factor, gradient)
         mass_search, along = search @ mass, problem.apply(search)
         gauss = (search @ (mass_qacc - qfrc_smooth), search @ mass_search)
-        alpha = problem.line_search(at, along, gauss, ls_iterations)
+        alpha = problem.line_search(at, along, gauss, steps)
         return jax.tree.map(
             lambda x, dx: x + alpha * dx, state, (search, mass_search, along)
         )
