@@ -80,12 +80,16 @@ class Agent:
         return carry, jax.tree.map(lambda x: x[0], out)
 
 
+def distribution_name(config: Config) -> str:
+    """`network.distribution`, with what `auto` stands for."""
+    if config.network.distribution != "auto":
+        return config.network.distribution
+    return "multi_categorical" if config.env.actions == "discrete" else "tanh_normal"
+
+
 def build(config: Config, observation_sizes: Sizes, num_actuators: int):
     """Agent for a config and the environment's sizes."""
-    name = config.network.distribution
-    if name == "auto":
-        discrete = config.env.actions == "discrete"
-        name = "multi_categorical" if discrete else "tanh_normal"
+    name = distribution_name(config)
     distribution = distributions.make(name, num_actuators, config.env.bins)
     make = networks.build
     if ":" in config.network.name:

@@ -47,7 +47,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "env.reward.success": (0, _ANY, True),
     "env.reward.force": (0, _ANY, True),
     "env.pool_size": (1, _ANY, True),
-    "env.settle_seconds": (0, _ANY, True),
+    "env.settle_seconds": (0, _ANY, False),
     "network.units_scale": (0, _ANY, False),
     "network.stream_dropout": (0, 1, True),
     "ppo.num_envs": (1, _ANY, True),

@@ -108,7 +108,8 @@ def _slurm_devices(environ: Mapping[str, str], tasks: int) -> tuple[int, ...] | 
     """A process has all devices that it sees, unless it shares them with a neighbour."""
     nodes = int(environ.get("SLURM_STEP_NUM_NODES", "1"))
     visible = environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    if tasks <= nodes or len(visible) < 2:
+    bound = "SLURM_GPUS_PER_TASK" in environ  # what a process sees is its own
+    if bound or tasks <= nodes or len(visible) < 2:
         return None
     return (int(environ["SLURM_LOCALID"]),)
 

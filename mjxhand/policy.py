@@ -29,7 +29,10 @@ SENSES = (
     "env.goal_encoding",
     "env.pose_encoding",
     "env.vision",
+    "env.cameras",
     "network.units_scale",
+    "network.distribution",
+    "ppo.normalize_obs",
 )
 """Settings that say what numbers in a network's senses and actions mean, or how wide it is."""
 
@@ -112,10 +115,10 @@ def given_weights(config: Config) -> tuple[Any, Any]:
     """
     source = config.network.weights
     given = load_policy(source)
-    was, now = flatten(given.config), flatten(config)
-    differ = [name for name in SENSES if was[name][1] != now[name][1]]
+    was, now = (_meanings(of) for of in (given.config, config))
+    differ = [n for n in SENSES if was[n] != now[n] and was[n] is not None]
     if differ:
-        options = " ".join(f"--{n.replace('_', '-')} {was[n][1]}" for n in differ)
+        options = " ".join(_option(name, was[name]) for name in differ)
         raise ConfigError(
             f"network.weights: {source} senses or acts in another way: give {options}"
         )
@@ -130,6 +133,22 @@ def given_weights(config: Config) -> tuple[Any, Any]:
                     "senses of that run"
                 )
     return given.params, given.stats
+
+
+def _meanings(config: Config) -> dict[str, Any]:
+    """Values of SENSES, those that mean nothing in this run as None."""
+    values = {name: flatten(config)[name][1] for name in SENSES}
+    values["network.distribution"] = agent_module.distribution_name(config)
+    if config.env.vision != "pixels":
+        values["env.cameras"] = None
+    return values
+
+
+def _option(name: str, value: Any) -> str:
+    group, _, last = name.replace("_", "-").rpartition(".")
+    if isinstance(value, bool):
+        return f"--{group}.{'' if value else 'no-'}{last}"
+    return f"--{group}.{last} {value}"
 
 
 def untrained(policy: Policy) -> Policy:

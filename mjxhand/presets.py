@@ -190,6 +190,8 @@ def fitted(preset: Config, given: Mapping[str, str]) -> Config:
 
 def remark(config: Config) -> str:
     """What to know of a preset that is used for a task of another unit; mostly nothing."""
+    if config.preset not in PRESETS:
+        return ""
     made_for = tasks.find(PRESETS[config.preset].env.task).unit
     unit = tasks.find(config.env.task).unit
     if unit == made_for:

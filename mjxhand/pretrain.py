@@ -128,7 +128,9 @@ class Learning:
             jax.random.PRNGKey(config.seed), jnp.zeros((1, *frame), jnp.uint8)
         )
         if config.network.vision_stream:
-            self.params = vision_file.put(self.params, config.network.vision_stream)
+            self.params = vision_file.put(
+                self.params, config.network.vision_stream, config.env.cameras
+            )
         self.opt_state = self.optimizer.init(self.params)
         self._epoch = jax.jit(self._steps, donate_argnums=(0, 1))
         self._read = jax.jit(self._code)

@@ -85,7 +85,7 @@ class Program:
         file = self.config.network.vision_stream
         if not file:
             return learner
-        params = vision_file.put(learner.params, file)
+        params = vision_file.put(learner.params, file, self.config.env.cameras)
         return learner.replace(params=jax.device_put(params, self.replicated))
 
     def learner_shapes(self) -> Learner:

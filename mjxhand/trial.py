@@ -13,7 +13,7 @@ from mjxhand.imports import load
 
 
 def trace(config: Config) -> None:
-    """Trace what training would compile of the user's own code, with two hands unsettled.
+    """Trace what training would compile of the user's own code, with two hands.
 
     Raises:
         ConfigError: a network with other arguments, a task that contradicts itself. What goes
@@ -26,7 +26,7 @@ def trace(config: Config) -> None:
         _check_arguments(config)
     if not (own_task or own_network):
         return
-    env = Env(replace(config, env=replace(config.env, pool_size=2, settle_seconds=0.0)))
+    env = Env(replace(config, env=replace(config.env, pool_size=2)))
     key = jax.random.PRNGKey(0)
     if own_network:
         made = agent.build(config, env.observation_sizes, env.num_actuators)

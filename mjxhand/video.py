@@ -16,6 +16,8 @@ from mjxhand.overlay import EVENTS, OTHER_EVENT
 Writer = Callable[[Path, Iterator[np.ndarray], int], None]
 
 GIF_COLOURS = 128
+GIF_FPS = 50
+"""Browsers show pictures that are to last less than 20 ms for 100."""
 
 
 def _write_mp4(path: Path, pictures: Iterator[np.ndarray], fps: int) -> None:
@@ -44,18 +46,31 @@ def _write_mp4(path: Path, pictures: Iterator[np.ndarray], fps: int) -> None:
 
 
 def _write_gif(path: Path, pictures: Iterator[np.ndarray], fps: int) -> None:
+    if fps > GIF_FPS:
+        raise ConfigError(
+            f"--fps is {fps}: a GIF shows at most {GIF_FPS} pictures in a second; give as "
+            "many, or a path that ends in .mp4"
+        )
     first = Image.fromarray(next(pictures))
     # One palette for all pictures, undithered: what does not move costs nothing.
     palette = _swatches(first).quantize(GIF_COLOURS, dither=Image.Dither.NONE)
-    indexed = (
-        picture.quantize(palette=palette, dither=Image.Dither.NONE)
-        for picture in itertools.chain([first], map(Image.fromarray, pictures))
-    )
-    next(indexed).save(
+
+    def indexed():
+        for i, picture in enumerate(
+            itertools.chain([first], map(Image.fromarray, pictures))
+        ):
+            small = picture.quantize(palette=palette, dither=Image.Dither.NONE)
+            # A GIF's clock counts hundredths of a second: of 60 pictures in a second some
+            # last 10 ms, some 20, and all together a second.
+            hundredths = round(100 * (i + 1) / fps) - round(100 * i / fps)
+            small.info["duration"] = 10 * hundredths
+            yield small
+
+    frames = indexed()
+    next(frames).save(
         path,
         save_all=True,
-        append_images=indexed,
-        duration=round(100 / fps) * 10,  # a GIF's clock counts hundredths of a second
+        append_images=frames,
         loop=0,
         optimize=True,
     )

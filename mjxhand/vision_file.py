@@ -51,14 +51,19 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return held, about
 
 
-def put(params: Any, path: str | Path) -> Any:
+def put(params: Any, path: str | Path, cameras: str | None = None) -> Any:
     """`params` of a network with the file's weights in place of its own.
 
     Raises:
-        ConfigError: the network has no such areas, or they have another size or see other
-            frames.
+        ConfigError: the network has no such areas, or they have another size, or see other
+            frames, or those of other `cameras` (`env.cameras`) if these are given.
     """
     held, about = read(path)
+    if cameras and about.get("cameras", cameras) != cameras:
+        raise ConfigError(
+            f"network.vision_stream: {path} was trained on frames of --env.cameras "
+            f"{about['cameras']}, not {cameras}: give those, or train a stream for these"
+        )
     own = storage.specs(params["params"])
     given = storage.specs(held)
     for name, spec in given.items():

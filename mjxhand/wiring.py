@@ -129,6 +129,8 @@ def check(wiring: Wiring, streams: Iterable[str]) -> None:
     if taken:
         raise ConfigError(f"names used twice: {', '.join(taken)}; rename the area")
     for area in wiring.areas:
+        if "/" in area.name:
+            raise ConfigError(f"area {area.name} has a / in its name; rename it")
         if area.units < 1 or area.layers < 1:
             raise ConfigError(
                 f"area {area.name} has {area.units} units in {area.layers} layers; give "

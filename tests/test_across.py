@@ -131,6 +131,18 @@ def folders(tmp_path):
     return paths
 
 
+def test_networks_without_pmc_and_m1_are_joined_too(tmp_path, capsys):
+    """Their claims have no measure, which a CSV holds as nothing."""
+    paths = []
+    for number, each in enumerate(THREE):
+        claims = each["claims"].assign(measure="", verdict="no PMC and M1")
+        paths.append(tmp_path / f"seed{number}")
+        facts = FACTS | {"run": f"runs/{number}", "seed": number}
+        store.save(paths[-1], each | {"claims": claims}, facts)
+    assert run(*paths, "--out", tmp_path / "joined") == 0
+    assert f"{paths[1]}: no PMC and M1" in capsys.readouterr().out
+
+
 def run(*arguments):
     return across.main([str(argument) for argument in arguments])
 

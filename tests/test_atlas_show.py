@@ -51,6 +51,11 @@ def test_report_of_the_published_network(lines):
     assert line(lines, "M1 -> policy")[3] == f"{96 * 220:,}"
 
 
+@pytest.mark.parametrize("task", ["opposition", "reach", "chain"])
+def test_every_task_can_be_shown(capsys, task):
+    assert "angorapy_v2: 8 areas" in show(capsys, "--task", task)
+
+
 def test_report_names_its_sources(lines):
     text = "\n".join(lines)
     for words in ("von Economo", "Julich-Brain 2.9", "10.25493/NVS8-XS5", "CC BY-NC-SA",

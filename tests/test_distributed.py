@@ -151,6 +151,8 @@ def test_slurm_step_is_found():
     assert find(None, None, None, shared) == Cluster("gpu07:61443", 8, 5, (1,))
     bound = SLURM | {"CUDA_VISIBLE_DEVICES": "1"}
     assert find(None, None, None, bound) == Cluster("gpu07:61443", 8, 5)
+    two_each = shared | {"SLURM_GPUS_PER_TASK": "2", "CUDA_VISIBLE_DEVICES": "0,1"}
+    assert find(None, None, None, two_each) == Cluster("gpu07:61443", 8, 5)
     one_per_node = shared | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}
     assert find(None, None, None, one_per_node) == Cluster("gpu07:61443", 2, 1)
 

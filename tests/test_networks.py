@@ -469,6 +469,7 @@ def with_areas(*areas):
         (with_areas(networks.Area("FEF", 8)), "FEF receives nothing"),
         (with_areas(networks.Area("SPL", 8)), "names used twice: SPL"),
         (with_areas(networks.Area("SSC1", 8)), "names used twice: SSC1"),
+        (with_areas(networks.Area("S1/S2", 8)), "area S1/S2 has a / in its name"),
         (dataclasses.replace(networks.FRONTOPARIETAL, policy=("M2",)), "policy.*M2"),
         (dataclasses.replace(networks.FRONTOPARIETAL, value=()), "value.*nothing"),
     ],

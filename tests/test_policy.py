@@ -75,6 +75,26 @@ def test_weights_of_a_network_with_other_senses_are_refused():
     chex.assert_trees_all_equal(params, given)
 
 
+@pytest.mark.parametrize(
+    ("group", "name", "value", "words"),
+    [
+        ("network", "distribution", "multi_categorical", None),  # what auto stands for
+        ("ppo", "normalize_obs", False, r"give --ppo\.normalize-obs$"),
+    ],
+)
+def test_what_weights_see_and_mean_is_compared(group, name, value, words):
+    config = runs.read_config(pretrained.folder("pretrained:fpn-reorient"))
+    network = dataclasses.replace(config.network, weights="pretrained:fpn-reorient")
+    config = dataclasses.replace(config, network=network)
+    changed = dataclasses.replace(getattr(config, group), **{name: value})
+    other = dataclasses.replace(config, **{group: changed})
+    if words is None:
+        policy.given_weights(other)
+        return
+    with pytest.raises(ConfigError, match=words):
+        policy.given_weights(other)
+
+
 def test_a_policy_without_its_optimiser_is_not_resumed():
     folder = str(pretrained.folder("pretrained:laptop"))
     with pytest.raises(ConfigError, match="--from"):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mjxhand import _gl, meshes, overlay, render, scene, touch
+from mjxhand import _gl, meshes, overlay, render, scene, touch, video
 from mjxhand.command_options import RenderOptions
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
@@ -145,6 +145,21 @@ def test_gif_has_the_same_length_and_is_in_colour(env, trajectory, tmp_path):
             seen_green |= bool(np.abs(corner - (0, 158, 115)).max() < 30)
     assert total == 40 * (12 + round(HOLD_SECONDS * 25))
     assert seen_green
+
+
+def test_gif_runs_at_true_speed_at_any_rate(tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (48, 64, 3), np.uint8) for _ in range(30)]
+    path = tmp_path / "film.gif"
+    video.WRITERS[".gif"](path, iter(pictures), 30)
+    with Image.open(path) as gif:
+        total = 0
+        for index in range(gif.n_frames):
+            gif.seek(index)
+            total += gif.info["duration"]
+    assert total == 1000
+    with pytest.raises(ConfigError, match="at most 50 pictures"):
+        video.WRITERS[".gif"](path, iter(pictures), 60)
 
 
 def test_still_shows_the_goal_cube_turning(world, tmp_path):

@@ -329,6 +329,10 @@ def test_file_of_a_stream(stream, smoke, tmp_path):
     other = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes_of(wide))
     with pytest.raises(ConfigError, match=r"units-scale 0\.05"):
         vision_file.put(other, stream)
+    assert about["cameras"] == "palm"
+    vision_file.put(params, stream, "palm")
+    with pytest.raises(ConfigError, match=r"--env\.cameras palm, not front"):
+        vision_file.put(params, stream, "front")
     broken = tmp_path / "broken.npz"
     broken.write_bytes(stream.read_bytes()[:500])
     for path in (broken, tmp_path / "none.npz"):

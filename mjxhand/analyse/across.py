@@ -114,7 +114,7 @@ def verdicts(analyses: Sequence[store.Tables], names: Sequence[str]) -> pd.DataF
     `names`."""
     by = ["claim", "measure"]
     found = {
-        name: tables["claims"].set_index(by)["verdict"]
+        name: tables["claims"].fillna({"measure": ""}).set_index(by)["verdict"]
         for name, tables in zip(names, analyses, strict=True)
     }
     return pd.DataFrame(found).reset_index()

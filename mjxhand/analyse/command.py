@@ -79,6 +79,7 @@ def parse(argv: Sequence[str]) -> AnalyseOptions:
         value = getattr(options, name)
         if value < least:
             raise ConfigError(f"--{name} is {value}: give at least {least}")
+    cli.refuse_seed(options.seed)
     if options.lesion_episodes < 0 or options.lesion_episodes == 1:
         raise ConfigError(
             f"--lesion-episodes is {options.lesion_episodes}: give at least 2, or 0 for none"

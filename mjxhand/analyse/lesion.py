@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mjxhand import streams
 from mjxhand.agent import Agent
 from mjxhand.analyse import anatomy
 from mjxhand.analyse.anatomy import ACTIONS
@@ -70,8 +71,9 @@ def possible(agent: Agent) -> list[Lesion]:
     """
     wiring = anatomy.wiring_of(agent)
     senses = [Lesion("sense", s) for s in anatomy.senses_of(agent)]
-    if wiring is None:
-        return senses
+    if wiring is None:  # silenced by way of their statistics, which frames have none of
+        sizes = agent.observation_sizes
+        return [s for s in senses if not streams.is_frames(sizes[s.name])]
     memories = [Lesion("recurrence", a) for a in anatomy.recurrent(agent)]
     in_part = anatomy.sampled(agent)
     return [

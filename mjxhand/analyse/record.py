@@ -9,6 +9,7 @@ same normalisation. It does not act, so that nothing but its weights differs.
 """
 
 import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -164,7 +165,7 @@ def _read_carry(folder: Path, like: Any, done: int) -> Any:
     try:
         with np.load(path, allow_pickle=False) as file:
             return storage.from_arrays({n: file[n] for n in file.files}, like)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ConfigError(
             f"cannot go on with the recording ({path}: {error}): choose another --out"
         ) from None

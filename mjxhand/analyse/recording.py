@@ -10,6 +10,7 @@ are the first of the next shard.
 """
 
 import json
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -131,7 +132,7 @@ class Recording:
                     there = ", ".join(file.files)
                     raise ConfigError(f"{path} holds no {missing[0]!r}; only: {there}")
                 return {n: _wide(file[n][:, :steps]) for n in names}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise ConfigError(f"cannot read {path}: {error}") from None
 
 

@@ -70,4 +70,12 @@ def load(out: Path) -> tuple[Tables, dict]:
             "run anew"
         )
     paths = sorted((out / FOLDER).glob("*.csv"))
-    return {p.stem: pd.read_csv(p) for p in paths}, facts
+    tables = {}
+    for path in paths:
+        try:
+            tables[path.stem] = pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"cannot read {path}: {error}; analyse that run anew"
+            ) from None
+    return tables, facts

@@ -10,9 +10,9 @@ import jax
 from mjxhand import agent, networks
 from mjxhand.atlas import brains, folder
 from mjxhand.atlas.model import Atlas
-from mjxhand.config import NetworkConfig
+from mjxhand.config import CurriculumConfig, NetworkConfig
 from mjxhand.env import Env
-from mjxhand.presets import PRESETS, check
+from mjxhand.presets import PRESETS, check, fitted
 from mjxhand.wiring import HEADS, Pathway, Wiring
 
 
@@ -38,11 +38,13 @@ def build(name: str, cfg: NetworkConfig, task: str) -> Shown:
     Raises:
       ConfigError: it cannot become a network.
     """
-    base = PRESETS["fpn"]
+    base = fitted(PRESETS["fpn"], {"env.task": task})
     config = replace(
         base,
         network=cfg,
         env=replace(base.env, task=task),
+        # Nothing is trained, and of somebody's own task it is not known whether one fits.
+        curriculum=CurriculumConfig(),
         physics=replace(base.physics, impl="native"),
     )
     check(config, num_devices=1)
