@@ -198,6 +198,12 @@ def test_damaged_recordings_are_refused(recorded, tmp_path):
     (tmp_path / recording.MANIFEST).write_text(text)
     with pytest.raises(ConfigError, match="cannot read"):
         Recording(tmp_path).read(0, ["reward"])
+    short = json.loads(text)
+    short["settings"].popitem()
+    (tmp_path / recording.MANIFEST).write_text(json.dumps(short))
+    with pytest.raises(ConfigError, match="its settings"):
+        Recording(tmp_path)
+    (tmp_path / recording.MANIFEST).write_text(text)
     whole = (recorded.folder / recorded.names[0]).read_bytes()
     (tmp_path / recorded.names[0]).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ConfigError, match="cannot read"):

@@ -155,6 +155,10 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         raise ConfigError(f"cannot read {path}: {error}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ConfigError(f"{path} is not of format {FORMAT}: record again elsewhere")
+    try:
+        Settings(**manifest["settings"])
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"cannot read {path}: its settings: {error}") from None
     return manifest
 
 

@@ -24,9 +24,12 @@ def write(out: Path, tables: Tables, summary: dict) -> Path:
     """Draw every figure and write `report.html`; its path.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError: the folder cannot be written, or a table that every analysis has is not there.
     """
     folder = out / "figures"
+    lacks = [name for name in ("claims", "showcase") if name not in tables]
+    if lacks:
+        raise ConfigError(f"{out} has no table {lacks[0]}: analyse that run anew")
     there = [s for s in SECTIONS if len(tables.get(s.needs, ()))]
     missing = [s.title for s in SECTIONS if s not in there]
     parts = [_head(summary, [s.title for s in there], missing), _areas(summary)]
