@@ -38,9 +38,8 @@ class Kind(NamedTuple):
 
     pairs: np.ndarray  # int[n] of every candidate
     capsules: np.ndarray  # int[c, 2] capsule and capsule: the first c candidates
-    boxes: tuple[
-        tuple[int, np.ndarray], ...
-    ]  # box, capsules: two candidates per capsule
+    # Boxes, each with its capsules, of which each makes two candidates.
+    boxes: tuple[tuple[int, np.ndarray], ...]
     slots: int  # contacts that are kept
 
 

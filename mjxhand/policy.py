@@ -137,7 +137,8 @@ def given_weights(config: Config) -> tuple[Any, Any]:
 
 def _meanings(config: Config) -> dict[str, Any]:
     """Values of SENSES, those that mean nothing in this run as None."""
-    values = {name: flatten(config)[name][1] for name in SENSES}
+    flat = flatten(config)
+    values = {name: flat[name][1] for name in SENSES}
     values["network.distribution"] = agent_module.distribution_name(config)
     if config.env.vision != "pixels":
         values["env.cameras"] = None

@@ -60,8 +60,8 @@ def _write_gif(path: Path, pictures: Iterator[np.ndarray], fps: int) -> None:
             itertools.chain([first], map(Image.fromarray, pictures))
         ):
             small = picture.quantize(palette=palette, dither=Image.Dither.NONE)
-            # A GIF's clock counts hundredths of a second: of 60 pictures in a second some
-            # last 10 ms, some 20, and all together a second.
+            # A GIF's clock counts hundredths of a second: of 30 pictures in a second some
+            # last 30 ms, some 40, and all together a second.
             hundredths = round(100 * (i + 1) / fps) - round(100 * i / fps)
             small.info["duration"] = 10 * hundredths
             yield small
