@@ -172,7 +172,10 @@ def test_the_command_writes_tables_and_a_figure(folders, tmp_path, capsys):
         ({"format": 1}, "was written by another version"),
         ({"task": "reach"}, "has task reach"),
         ({"pose_encoding": "absolute"}, "has pose encoding absolute"),
-        ({"areas": AREAS[:1]}, "other areas, units or pathways"),
+        ({"areas": AREAS[:1]}, "other areas, layers, units, pathways or memory"),
+        ({"areas": [AREAS[0], AREAS[1] | {"recurrent": True}]}, "pathways or memory"),
+        ({"areas": [AREAS[0] | {"layers": 2}, AREAS[1]]}, "other areas, layers"),
+        ({"network": {"weights": "", "cell": "gru"}}, "has cell gru"),
         ({"control": False}, "was made with --no-control"),
     ],
 )
@@ -186,6 +189,17 @@ def test_what_cannot_be_joined_is_refused_in_one_line(
     assert words in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+def test_training_of_other_length_is_told(folders, tmp_path, capsys):
+    named = [
+        AREAS[0] | {"label": "premotor cortex"},
+        AREAS[1],
+    ]  # a name is no difference
+    facts = {"run": "runs/1", "seed": 1, "update": 400, "areas": named}
+    store.save(folders[1], THREE[1], FACTS | facts)
+    assert run(*folders, "--out", tmp_path / "joined") == 0
+    assert "networks after 7, 400 updates" in capsys.readouterr().out
 
 
 def test_runs_from_weights_of_their_own_may_share_a_seed(folders, tmp_path):

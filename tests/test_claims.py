@@ -94,9 +94,12 @@ def ahead(pmc, m1, lpfc, reduced=None):
     return {(a, "profile", "command 0.8"): r2 for a, r2 in values.items()}
 
 
-def senses(r2, touch=None):
-    values = {"touch": r2 if touch is None else touch, "all senses": r2}
-    return {(a, "profile", "command 0.8"): v for a, v in values.items()}
+def senses(linear, nonlinear=None, command=None):
+    told = (linear, nonlinear or linear, command or linear)
+    return {
+        (name, "profile", "command 0.8"): v
+        for name, v in zip(claims.SENSES, told, strict=True)
+    }
 
 
 def test_a_planner_beats_every_rival_and_its_untrained_self():
@@ -105,14 +108,18 @@ def test_a_planner_beats_every_rival_and_its_untrained_self():
     found = verdicts(ahead(0.5, 0.3, 0.4), flat, both=told)
     assert found[plans] == "agrees"
     relay = verdicts(ahead(0.5, 0.3, 0.5), flat, both=told)[plans]
-    assert relay.startswith("partly: over M1, over touch, over all senses")
+    assert relay.startswith("partly: over M1, over all senses")
     assert "LPFC" not in relay
+    over = "over M1, over LPFC, over all senses"
     wide = verdicts(ahead(0.5, 0.3, 0.4, 0.29), flat, both=told)[plans]
-    assert wide == "partly: over M1, over LPFC, over touch, over all senses"
-    # A sense that tells more alone than all do together, spoilt by another's outliers.
-    felt = verdicts(ahead(0.5, 0.3, 0.4), flat, both=senses(-4.0, touch=0.6))[plans]
-    assert felt.startswith("partly")
-    assert "over touch" not in felt
+    assert wide == (
+        f"partly: {over}, over all senses (nonlinear), over all senses and the command"
+    )
+    # No plan is what random units, too, make of the present senses, or the present command.
+    made = verdicts(ahead(0.5, 0.3, 0.4), flat, both=senses(0.3, nonlinear=0.6))[plans]
+    assert made.startswith(f"partly: {over}, over all senses and the command")
+    made = verdicts(ahead(0.5, 0.3, 0.4), flat, both=senses(0.3, command=0.6))[plans]
+    assert made.startswith(f"partly: {over}, over all senses (nonlinear), over M1")
     same = ahead(0.5, 0.3, 0.4)
     assert verdicts(same, same, both=told)[plans] == claims.SAME
     assert verdicts(ahead(0.3, 0.5, 0.4), flat, both=told)[plans] == "does not agree"
@@ -183,7 +190,7 @@ def test_the_plan_table_has_both_networks_and_their_difference():
     assert found["over M1", "trained"] == pytest.approx(0.2)
     assert found["over M1", "untrained"] == pytest.approx(0.1)
     assert found["over LPFC", "trained minus untrained"] == pytest.approx(0.1)
-    assert len(found) == 5 * 3
+    assert len(found) == 6 * 3
 
 
 def test_without_pmc_and_m1_nothing_is_said_of_them():

@@ -182,7 +182,8 @@ def test_an_area_that_plans_is_told_from_one_that_executes():
     plans = np.c_[lead_of(0.8) + noise, 3 * (lead_of(0.0) + 2 * noise[::-1])]
     executes = lead_of(0.0) + noise
     values = {"area/PMC": plans, "area/M1": executes, "action": executes}
-    found = gathered(values | {gather.ALL_SENSES: executes}, lead_of)
+    senses = dict.fromkeys((gather.ALL_SENSES, *gather.AHEAD_ONLY), executes)
+    found = gathered(values | senses, lead_of)
     profile, blocks = planning.profile(found)
     profile = profile.set_index(["source", "seconds"]).r2
     assert profile["area/M1"].idxmax() == 0.0
@@ -357,6 +358,10 @@ def test_success_soon():
     soon = targets.success_soon(arrays, 3, 8)
     assert soon.values["success soon"][0, 3:6].sum() == 0
     assert soon.valid[0, :6].all()
+    # A goal that is seen to be reached near the end is left out as one that is not.
+    arrays["success"][0, 7] = True
+    soon = targets.success_soon(arrays, 3, 8)
+    assert soon.valid[0].tolist() == [True] * 6 + [False] * 2
 
 
 def test_rotations_of_targets_are_those_of_the_simulator():

@@ -83,7 +83,7 @@ def test_a_reader_that_has_left_ends_it_saved(fake, tmp_path, monkeypatch):
         if line["update"] == 3:
             raise BrokenPipeError
 
-    monkeypatch.setattr(train.Progress, "show", show)
+    monkeypatch.setattr(train.Display, "show", show)
     run = train.train(CONFIG, tmp_path, quiet=True)
     assert run.update == Checkpoints(tmp_path).latest() == 3
 

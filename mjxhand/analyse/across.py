@@ -25,7 +25,9 @@ from mjxhand.storage import write_text_atomically
 KEYS = ["measure", "area", "what", "window"]
 """What a value is of: `what` is the target, the rival, or nothing."""
 ALIKE = ("task", "goal_encoding", "pose_encoding", "impl", "step_seconds")
-"""Facts of an analysis that all must share; and their networks' areas."""
+"""Facts of an analysis that all must share; and their networks' areas and `BUILD`."""
+BUILD = ("cell", "distribution")
+"""Settings of a network that all must share, beside what is told of its areas."""
 READ, PLANS, SHARED = "R²", "R² ahead, PMC minus another", "senses that share in a unit"
 RATIO, LOSS = "participation ratio", "goals per episode, with the lesion minus without"
 WHO = (*claims.WHO, "difference")
@@ -120,8 +122,8 @@ def verdicts(analyses: Sequence[store.Tables], names: Sequence[str]) -> pd.DataF
     return pd.DataFrame(found).reset_index()
 
 
-def load(folders: Sequence[Path]) -> list[store.Tables]:
-    """Tables of analyses that can be joined.
+def load(folders: Sequence[Path]) -> list[tuple[store.Tables, dict]]:
+    """Tables and facts of analyses that can be joined.
 
     Raises:
         ConfigError: one is missing, of another network or task, or of the same network twice:
@@ -152,15 +154,23 @@ def load(folders: Sequence[Path]) -> list[store.Tables]:
             _refuse_other(
                 folders[0], found[0][1].get(what), folder, facts.get(what), what
             )
-        own, first = (
-            [[a["area"], a["units"], a["receives"]] for a in f.get("areas", ())]
-            for f in (facts, found[0][1])
-        )
-        if own != first:
+        for what in BUILD:
+            own, first = (f["network"].get(what) for f in (facts, found[0][1]))
+            _refuse_other(folders[0], first, folder, own, what)
+        if _anatomy(facts) != _anatomy(found[0][1]):
             raise ConfigError(
-                f"{folder} is of a network with other areas, units or pathways than {folders[0]}"
+                f"{folder} is of a network with other areas, layers, units, pathways or memory "
+                f"than {folders[0]}"
             )
-    return [tables for tables, _ in found]
+    return found
+
+
+def _anatomy(facts: dict) -> list[dict]:
+    """What is told of a network's areas, less their names in words."""
+    return [
+        {k: v for k, v in area.items() if k != "label"}
+        for area in facts.get("areas", ())
+    ]
 
 
 def _refuse_other(first: Path, theirs, folder: Path, ours, what: str) -> None:
@@ -265,7 +275,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     if len(args.analyses) < 2:
         raise ConfigError("give at least two analyses to join")
-    analyses = load(args.analyses)
+    joined = load(args.analyses)
+    analyses = [tables for tables, _ in joined]
     found = table(analyses)
     said = verdicts(analyses, [str(folder) for folder in args.analyses])
     args.out.mkdir(parents=True, exist_ok=True)
@@ -273,6 +284,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = one.to_csv(index=False, float_format="%.6g")
         write_text_atomically(args.out / f"{name}.csv", text)
     draw(found, args.out)
+    updates = sorted({facts["update"] for _, facts in joined})
+    if len(updates) > 1:
+        print(
+            f"note: networks after {', '.join(map(str, updates))} updates: the intervals hold "
+            "what training longer changes, too\n"
+        )
     print(report(found, said))
     print(f"\ntables and figure: {args.out}")
     return 0

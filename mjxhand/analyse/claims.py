@@ -13,15 +13,28 @@ from scipy import stats
 
 from mjxhand.analyse import planning
 from mjxhand.analyse.evidence import Evidence, Part
-from mjxhand.analyse.gather import PAST, PRESENT, PROFILE
+from mjxhand.analyse.gather import (
+    ALL_SENSES,
+    CURVED_SENSES,
+    CURVES,
+    PAST,
+    PRESENT,
+    PROFILE,
+    WITH_COMMAND,
+)
+from mjxhand.analyse.recording import SENSE
 from mjxhand.analyse.ridge import Blocks, Estimate
 from mjxhand.analyse.showcase import pick
 
 PLANNER, EXECUTOR = "PMC", "M1"
 REDUCED = f"{PLANNER} cut to the size of {EXECUTOR}"
 """Area of the rows of `evidence` that `planning.reduced` gives."""
-RIVALS = (EXECUTOR, "LPFC")
-"""Areas that have to foretell worse, if the planner plans; so do the senses."""
+SENSES = tuple(
+    name.removeprefix(SENSE) for name in (ALL_SENSES, CURVED_SENSES, WITH_COMMAND)
+)
+RIVALS = (EXECUTOR, "LPFC", *SENSES)
+"""What has to foretell worse, if the planner plans: an area is a nonlinear function of the senses
+that was trained to make the present command, so each of these alone would be no finding."""
 LEAST = 0.01
 """R² below which nothing is said to be encoded, whatever chance is."""
 NEAR, FAR = "0.08 s", "4 s"
@@ -165,9 +178,7 @@ def plan_parts(evidence: Evidence) -> list[Part]:
     differ in how well anything tells them.
     """
     target = planning.target("command", planning.AHEAD)
-    # Each sense alone as well: outliers of one can spoil the fit of all together.
-    rivals = (*RIVALS, *evidence.senses)
-    pairs = [(PLANNER, rival, f"over {rival}") for rival in rivals]
+    pairs = [(PLANNER, rival, f"over {rival}") for rival in RIVALS]
     pairs.append((REDUCED, EXECUTOR, f"over {EXECUTOR}, with as few components"))
     parts = [_gap(evidence, name, a, b, PROFILE, target) for a, b, name in pairs]
     # The planner is measured against those that there are.
@@ -201,8 +212,9 @@ def _plans(evidence: Evidence) -> Claim:
         f"{PLANNER} plans",
         "not measured on actions",
         f"differences of R² of the trained network's command {planning.AHEAD:g} s ahead: {PLANNER} "
-        f"over {EXECUTOR}, LPFC, each sense and all senses together. That {EXECUTOR} tells the "
-        "present command best is no finding: it alone feeds the actions",
+        f"over {EXECUTOR}, LPFC, all senses, {CURVES} random units that receive them, and the "
+        f"senses with the present command. That {EXECUTOR} tells the present command best is no "
+        "finding: it alone feeds the actions",
         plan_parts(evidence),
     )
 

@@ -179,7 +179,11 @@ def analyse(
         who = run.POLICY[prefix]
         with display.stage(f"sums, {who}", len(recording)) as show:
             gathered = gather.gather(
-                recording, prefix, groups=options.groups, show=show
+                recording,
+                prefix,
+                received=anatomy.senses_of(policy.agent),
+                groups=options.groups,
+                show=show,
             )
         with display.stage(f"decoding, {who}", 1.0) as show:
             parts.append(

@@ -28,8 +28,6 @@ class Evidence:
 
     def __init__(self, table: pd.DataFrame):
         self.areas = self._names(table, "area/")
-        self.senses = self._names(table, "sense/")
-        """Each sense, and all together."""
         self._without = [c for c in table if str(c).startswith(WITHOUT)]
         keys = table[["policy", "area", "window", "target"]].itertuples(index=False)
         self._place = {tuple(key): i for i, key in enumerate(keys)}

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 from mjxhand.analyse import style
+from mjxhand.analyse.gather import AHEAD_ONLY, ALL_SENSES
+from mjxhand.analyse.recording import SENSE
 
 Tables = dict[str, pd.DataFrame]
 PRESENT = (
@@ -15,6 +17,22 @@ PRESENT = (
     "fingertips", "touch", "proprioception", "action", "command",
 )  # fmt: skip
 POLICIES = ("trained", "untrained")
+RIVAL_LINES = {
+    name.removeprefix(SENSE): line
+    for name, line in zip((ALL_SENSES, *AHEAD_ONLY), (":", "-.", "--"), strict=True)
+}
+"""What no area is needed for, beside the planning profile of the areas."""
+
+
+def recorded(table: pd.DataFrame) -> list[str]:
+    """The networks that a table tells of: the trained one, and the untrained if it was recorded."""
+    return [policy for policy in POLICIES if policy in set(table["policy"])]
+
+
+def beside(table: pd.DataFrame, shift: float) -> list[tuple[float, str, str]]:
+    """`recorded` networks with what tells them apart side by side: place and colour."""
+    looks = {"trained": (-shift, style.TRAINED), "untrained": (shift, style.CONTROL)}
+    return [(looks[who][0], who, looks[who][1]) for who in recorded(table)]
 
 
 def order(table: pd.DataFrame) -> list[str]:
@@ -32,8 +50,10 @@ def decoding(tables: Tables, folder: Path) -> None:
     )
     columns = [c for c in (*PRESENT, "success soon") if c in set(now["target"])]
     rows = order(table)
-    with style.figure(folder / "decoding", 2, 1, 6.2, sharex=True) as axes:
-        for (axis,), policy in zip(axes, POLICIES, strict=True):
+    who = recorded(table)
+    height = 0.4 + 2.9 * len(who)
+    with style.figure(folder / "decoding", len(who), 1, height, sharex=True) as axes:
+        for (axis,), policy in zip(axes, who, strict=True):
             grid = _grid(now, policy, rows, columns)
             image = style.heatmap(axis, grid, rows, columns)
             axis.set_title(policy)
@@ -76,9 +96,10 @@ def future(tables: Tables, folder: Path) -> None:
     """Decoding of what comes, over the lead time."""
     table = tables["decoding"]
     targets = ("future turn", "future rotation", "future command", "success soon")
+    targets = [t for t in targets if t in set(table["target"])]
     areas = [a for a in order(table) if a in ("PMC", "M1", "LPFC", "IPL", "SSC")]
     areas = areas or [a for a in order(table) if a in set(table["area"])][:4]
-    with style.figure(folder / "future", 1, 4, 2.8) as axes:
+    with style.figure(folder / "future", 1, len(targets), 2.8) as axes:
         for axis, target in zip(axes[0], targets, strict=True):
             rows = table[table["target"] == target]
             for index, area in enumerate([*areas, "present action"]):
@@ -121,10 +142,16 @@ def future(tables: Tables, folder: Path) -> None:
             axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
             axis.minorticks_off()
         axes[0][0].set_ylabel("cross-validated R²")
-        handles, labels = axes[0][2].get_legend_handles_labels()
+        handles, labels = axes[0][0].get_legend_handles_labels()
         axes[0][0].figure.legend(
             handles, labels, loc="outside lower center", ncol=len(labels),
-            title="solid: trained, dotted: untrained", title_fontsize=7.5,
+            title=", ".join(
+                f"{line}: {policy}"
+                for line, policy in zip(
+                    ("solid", "dotted"), recorded(table), strict=False
+                )
+            ),
+            title_fontsize=7.5,
         )  # fmt: skip
 
 
@@ -135,19 +162,22 @@ def planning(tables: Tables, folder: Path) -> None:
     profile = tables["planning_profile"]
     areas = order(pd.DataFrame(profile[profile["depth"] > 0]))
     pair = [a for a in ("PMC", "M1") if a in areas] or areas[-2:]
-    with style.figure(folder / "planning", 1, 3, 2.6) as axes:
-        for axis, policy in zip(axes[0], POLICIES, strict=False):
+    who = recorded(profile)
+    with style.figure(folder / "planning", 1, len(who) + 1, 2.6) as axes:
+        for axis, policy in zip(axes[0], who, strict=False):
             for index, area in enumerate(order(profile)):
                 one = profile[
                     (profile["area"] == area) & profile["policy"].isin((policy, "both"))
                 ]
                 if not len(one):
                     continue
-                main = area in pair
+                main, line = area in pair, RIVAL_LINES.get(area, "-")
+                named = main or area in RIVAL_LINES
                 hue = style.colour(area, index) if main else "#d5d8dd"
                 axis.plot(
-                    one["seconds"], one["r2"], color=hue, lw=1.8 if main else 0.8,
-                    zorder=3 if main else 1, label=area if main else None,
+                    one["seconds"], one["r2"], line, lw=1.8 if main else 0.8,
+                    color=style.INK if named and not main else hue,
+                    zorder=3 if main else 1, label=area if named else None,
                 )  # fmt: skip
                 if main:
                     axis.fill_between(
@@ -165,11 +195,11 @@ def planning(tables: Tables, folder: Path) -> None:
                 ylim=(0, 1),
             )
             axis.legend(title="grey: other areas, senses", title_fontsize=7)
-        axis = axes[0][2]
+        axis = axes[0][-1]
         if len(pair) < 2:
             axis.axis("off")
             return
-        for policy, hue in zip(POLICIES, (style.INK, style.SOFT), strict=True):
+        for policy, hue in zip(who, (style.INK, style.SOFT), strict=False):
             wide = profile[profile["policy"] == policy].pivot_table(
                 index="seconds", columns="area", values="r2"
             )
@@ -189,12 +219,10 @@ def saliency(tables: Tables, folder: Path) -> None:
     if "saliency" not in tables:
         return
     table = tables["saliency"]
-    with style.figure(folder / "saliency", 1, 3, 2.6, sharey=True) as axes:
-        for axis, (policy, value) in zip(
-            axes[0],
-            (("trained", "share"), ("trained", "per_input"), ("untrained", "share")),
-            strict=True,
-        ):
+    shown = [("trained", "share"), ("trained", "per_input"), ("untrained", "share")]
+    shown = shown[: len(recorded(table)) + 1]
+    with style.figure(folder / "saliency", 1, len(shown), 2.6, sharey=True) as axes:
+        for axis, (policy, value) in zip(axes[0], shown, strict=True):
             rows = table[table["policy"] == policy]
             wide = rows.pivot_table(index="source", columns="sense", values=value)
             wide = wide.reindex(list(dict.fromkeys(rows["source"])))

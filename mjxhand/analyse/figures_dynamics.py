@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mjxhand.analyse import style
-from mjxhand.analyse.figures import POLICIES, Tables, order
+from mjxhand.analyse.figures import Tables, beside, order, recorded
 
 
 def time_scales(tables: Tables, folder: Path) -> None:
@@ -27,10 +27,7 @@ def time_scales(tables: Tables, folder: Path) -> None:
         axis.set(title="trained", xlabel="lag (s)", ylabel="mean autocorrelation")
         axis.figure.legend(loc="outside lower center", ncol=7, fontsize=6.5)
         axis = axes[0][1]
-        for shift, policy, hue in (
-            (-0.15, "trained", style.TRAINED),
-            (0.15, "untrained", style.CONTROL),
-        ):
+        for shift, policy, hue in beside(table, 0.15):
             rows = table[table["policy"].isin((policy, "both"))]
             rows = rows.drop_duplicates("area").set_index("area").reindex(names)
             x = np.arange(len(names)) + shift
@@ -53,18 +50,20 @@ def dynamics(tables: Tables, folder: Path) -> None:
     """Linearised modes around fixed points, and mean paths by goal: a row per area."""
     spectrum, paths = tables["spectrum"], tables.get("paths")
     areas = list(dict.fromkeys(tables["fixed_points"]["area"]))
-    with style.figure(folder / "dynamics", len(areas), 3, 2.6 * len(areas)) as axes:
+    who = recorded(tables["fixed_points"])
+    size = len(areas), len(who) + 1, 2.6 * len(areas)
+    with style.figure(folder / "dynamics", *size) as axes:
         for row, area in zip(axes, areas, strict=True):
-            for axis, policy in zip(row, POLICIES, strict=False):
+            for axis, policy in zip(row, who, strict=False):
                 here = (spectrum["policy"] == policy) & (spectrum["area"] == area)
                 _modes(axis, pd.DataFrame(spectrum[here]))
                 axis.set_title(f"{area}, {policy}")
             if paths is None or area not in set(paths["area"]):
-                row[2].axis("off")
+                row[-1].axis("off")
                 continue
             here = (paths["policy"] == "trained") & (paths["area"] == area)
-            _paths(row[2], pd.DataFrame(paths[here]))
-            row[2].set_title(f"{area}, mean paths")
+            _paths(row[-1], pd.DataFrame(paths[here]))
+            row[-1].set_title(f"{area}, mean paths")
 
 
 def _modes(axis, rows: pd.DataFrame) -> None:
@@ -109,10 +108,7 @@ def tuning(tables: Tables, folder: Path) -> None:
     titles = {"wanted": "by what the goal asks", "made": "by the turn made"}
     with style.figure(folder / "tuning", 1, len(kinds) + 1, 2.7) as axes:
         for axis, kind in zip(axes[0], kinds, strict=False):
-            for shift, policy, hue in (
-                (-0.2, "trained", style.TRAINED),
-                (0.2, "untrained", style.CONTROL),
-            ):
+            for shift, policy, hue in beside(units, 0.2):
                 rows = units[(units["policy"] == policy) & (units["turn"] == kind)]
                 share = 100 * rows.groupby("area")["tuned"].mean().reindex(names)
                 place = np.arange(len(names)) + shift

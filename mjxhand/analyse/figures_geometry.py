@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mjxhand.analyse import geometry, style
-from mjxhand.analyse.figures import POLICIES, Tables, order
+from mjxhand.analyse.figures import Tables, beside, order, recorded
 
 
 def dimensions(tables: Tables, folder: Path) -> None:
@@ -15,10 +15,7 @@ def dimensions(tables: Tables, folder: Path) -> None:
     names = [a for a in order(table) if a in set(table[table["depth"] > 0]["area"])]
     with style.figure(folder / "dimensions", 1, 2, 2.5) as axes:
         for axis, value in zip(axes[0], ("ratio", "ratio_standardised"), strict=True):
-            for shift, policy, hue in (
-                (-0.2, "trained", style.TRAINED),
-                (0.2, "untrained", style.CONTROL),
-            ):
+            for shift, policy, hue in beside(table, 0.2):
                 rows = table[table["policy"] == policy].set_index("area").reindex(names)
                 x = np.arange(len(names)) + shift
                 axis.bar(x, rows[value], 0.38, color=hue, label=policy)
@@ -40,8 +37,9 @@ def similarity(tables: Tables, folder: Path) -> None:
         ("rsa", "rho", "Spearman ρ"),
     ):
         table = tables[name]
-        with style.figure(folder / name, 1, 2, 3.7) as axes:
-            for axis, policy in zip(axes[0], POLICIES, strict=True):
+        who = recorded(table)
+        with style.figure(folder / name, 1, len(who), 3.7) as axes:
+            for axis, policy in zip(axes[0], who, strict=True):
                 square = geometry.matrix(
                     pd.DataFrame(table[table["policy"] == policy]), value
                 )
@@ -76,7 +74,9 @@ def selectivity(tables: Tables, folder: Path) -> None:
             (axes[0][2], "index", "senses per unit"),
             (axes[0][3], "nonlinear", "nonlinear mixing"),
         ):
-            for policy, hue in zip(POLICIES, (style.INK, style.CONTROL), strict=True):
+            for policy, hue in zip(
+                recorded(table), (style.INK, style.CONTROL), strict=False
+            ):
                 rows = table[table["policy"] == policy].set_index("area").reindex(names)
                 axis.plot(rows[value], names, "o-", color=hue, label=policy)
             axis.set_title(title)

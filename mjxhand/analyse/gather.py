@@ -5,7 +5,7 @@ memory at a time. A sample of whole steps, evenly spread, is kept for what sums 
 the nonlinear control, permutations and representational similarity.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +29,16 @@ PROFILE_SECONDS = (0.0, 0.08, 0.16, 0.24, 0.4, 0.8, 1.2, 1.6)
 PRESENT, PAST, PROFILE = "present", "past", "profile"
 ALL_SENSES = SENSE + "all senses"
 """A source: the senses side by side, what any area could be made of at that step."""
+CURVED_SENSES = SENSE + "all senses (nonlinear)"
+"""A source for the planning profile: what fixed random units make of the present senses."""
+WITH_COMMAND = SENSE + "all senses and the command"
+"""A source for the planning profile: commands resemble the ones that follow them."""
+AHEAD_ONLY = CURVED_SENSES, WITH_COMMAND
+CURVES = 600
+"""Random units, rectified, beside the senses themselves in `CURVED_SENSES`."""
+MOST_DEVIATIONS = 3.0
+"""Where senses are cut in the sources of `AHEAD_ONLY`: a blow on a fingertip is many standard
+deviations of touch, and would decide a linear fit."""
 
 Values = dict[str, np.ndarray]
 
@@ -82,6 +92,11 @@ class Gathering:
         """What is decoded from: areas, senses, all senses together, the action."""
         return (*self.areas, *self.senses, ALL_SENSES, "action")
 
+    @property
+    def sources_ahead(self) -> tuple[str, ...]:
+        """What the planning profile is decoded from: the `AHEAD_ONLY` as well."""
+        return (*self.sources, *AHEAD_ONLY)
+
 
 def episodes_of(recording: Recording) -> np.ndarray:
     """Episode of every step, int `[shards, N, T]`."""
@@ -89,7 +104,7 @@ def episodes_of(recording: Recording) -> np.ndarray:
 
 
 def senses_of(recording: Recording) -> tuple[str, ...]:
-    """Names of the streams that the policy sees."""
+    """Names of the streams that a policy may see."""
     return tuple(
         SENSE + name for name in recording.of_kind(SENSE) if name != "privileged"
     )
@@ -99,6 +114,7 @@ def gather(
     recording: Recording,
     prefix: str = AREA,
     *,
+    received: Sequence[str] | None = None,
     groups: int = GROUPS,
     seconds: tuple[float, ...] = targets.SECONDS,
     max_window: int = MAX_WINDOW,
@@ -110,6 +126,8 @@ def gather(
 
     Args:
         prefix: whose areas, `recording.AREA` or `recording.CONTROL`.
+        received: streams that the network receives (`anatomy.senses_of`), where its areas do
+            not receive all that were recorded.
         groups: groups of start states, G.
         seconds: lead times of the future's targets, s.
         show: called with the shards done.
@@ -119,7 +137,10 @@ def gather(
     """
     areas = tuple(prefix + name for name in recording.of_kind(prefix))
     senses = senses_of(recording)
-    sources = (*areas, *senses, ALL_SENSES, "action")
+    if received is not None:
+        senses = tuple(n for n in senses if n.removeprefix(SENSE) in received)
+    sources = (*areas, *senses, ALL_SENSES, "action", *AHEAD_ONLY)
+    lift = _Lift(recording, senses)
     episode, start = episodes_of(recording), starts.of_recording(recording)
     group = group_of(start, groups)
     windows = _windows(recording, groups, seconds, max_window)
@@ -143,6 +164,12 @@ def gather(
         x_kept, x_joint = {}, {}
 
         def one(name: str, shard=shard, rows=rows, keep=keep, both=both):
+            if name in AHEAD_ONLY:
+                for window in windows:
+                    if window.name == PROFILE:
+                        used = rows[PROFILE][0]
+                        window.sums.source(name, lift(shard, name, used))
+                return None, None
             parts = senses if name == ALL_SENSES else (name,)
             x = np.concatenate(list(recording.read(shard, parts).values()), axis=-1)
             for window in windows:
@@ -150,7 +177,8 @@ def gather(
             return x[keep], x[both] if name in joint.sizes else None
 
         for name, (x_few, x_some) in threads.each(one, sources, most=AT_ONCE):
-            x_kept[name] = x_few
+            if x_few is not None:
+                x_kept[name] = x_few
             if x_some is not None:
                 x_joint[name] = x_some
         joint.add(x_joint, group[shard][both])
@@ -166,6 +194,38 @@ def gather(
         groups,
         len(np.unique(episode)),
     )
+
+
+class _Lift:
+    """Makes the sources of `AHEAD_ONLY`: standardised senses, and what random units give."""
+
+    def __init__(self, recording: Recording, senses: tuple[str, ...]):
+        self._recording, self._senses = recording, senses
+        self._mean = np.concatenate([recording.mean(name) for name in senses])
+        square = sum(
+            np.square(self._raw(i)).mean((0, 1)) for i in range(len(recording))
+        )
+        deviation = np.sqrt(np.maximum(square / len(recording), 0))
+        self._scale = np.where(deviation > 1e-6, deviation, np.inf)
+        rng = np.random.default_rng(0)
+        size = len(self._mean)
+        self._weights = rng.normal(size=(size, CURVES)) * 1.5 / np.sqrt(size)
+        self._bias = rng.normal(size=CURVES) * 0.5
+
+    def _raw(self, shard: int) -> np.ndarray:
+        """Deviations of all senses from their means, `[N, T, U]`."""
+        parts = self._recording.read(shard, self._senses).values()
+        return np.concatenate(list(parts), axis=-1) - self._mean
+
+    def __call__(self, shard: int, name: str, used: np.ndarray) -> np.ndarray:
+        """The source of a shard at the steps bool `[N, T]`: `[n, U]`."""
+        seen = self._raw(shard)[used] / self._scale
+        seen = np.clip(seen, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+        if name == CURVED_SENSES:
+            more = np.maximum(seen @ self._weights + self._bias, 0)
+        else:
+            more = self._recording.read(shard, ["command"])["command"][used]
+        return np.concatenate([seen, more], axis=-1).astype(np.float32)
 
 
 def _windows(recording, groups, seconds, max_window) -> list[Window]:

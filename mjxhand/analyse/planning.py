@@ -39,7 +39,7 @@ def profile(
     window = gathering.windows[PROFILE]
     rows, parts = [], []
     fits = threads.each(
-        lambda name: _scores(window.sums.moments(name)), gathering.sources
+        lambda name: _scores(window.sums.moments(name)), gathering.sources_ahead
     )
     for source, scores in fits:
         for lead in PROFILE_SECONDS:

@@ -62,7 +62,10 @@ def _head(summary: dict, there: list[str], missing: list[str]) -> str:
         f"goals shown in {summary['goal_encoding']} encoding, the pose in "
         f"{summary['pose_encoding']} encoding",
         "one trained network and one untrained: intervals are over start states of these two, "
-        "and say nothing of other seeds or other random weights",
+        "and say nothing of other seeds or other random weights"
+        if summary["control"]
+        else "one trained network, without an untrained one beside it: intervals are over its "
+        "start states, and say nothing of other seeds",
     ]
     if missing:
         facts.append(f"not here (no data for it, or left out): {', '.join(missing)}")

@@ -137,7 +137,8 @@ def future(arrays: Arrays, steps: int, length: int) -> Windowed:
 def success_soon(arrays: Arrays, steps: int, length: int) -> Windowed:
     """Whether the present goal is reached within the next `steps` steps: 0 or 1.
 
-    A goal that ends otherwise counts as 0. Left out is what the recording's end hides.
+    A goal that ends otherwise counts as 0. Left out are the last `steps` steps of a recording:
+    of goals whose end it hides, those that are reached soon would be known more often.
     """
     over = arrays["ended"] | arrays["success"]
     total = over.shape[1]
@@ -147,7 +148,7 @@ def success_soon(arrays: Arrays, steps: int, length: int) -> Windowed:
     reached = np.take_along_axis(arrays["success"], np.minimum(end, total - 1), axis=1)
     start = np.arange(length)
     soon = known & reached & (end - start < steps)
-    valid = known | (start + steps <= total)
+    valid = np.broadcast_to(start + steps <= total, soon.shape)
     return Windowed({"success soon": soon[..., None].astype(np.float32)}, valid)
 
 
