@@ -78,6 +78,12 @@ class Env:
         hand = self.scene.hand_qpos
         touch = self.scene.sensors["touch"]
         sizes = self.task.sizes
+        for name in ("vision", "goal", "privileged"):
+            if sizes.get(name, 0) < 1:
+                raise ConfigError(
+                    f"task {self.config.env.task}: its sizes must give {name!r} at least one "
+                    f"number, not {sizes.get(name, 'none')}"
+                )
         told = sizes["vision"] if self.scene.object == "none" else POSE
         return {
             "vision": self.eye.shape if self.eye else sizes["vision"],

@@ -129,6 +129,7 @@ class Evaluator:
         return {
             "task": env.label_at(goal_angle_max),
             "object": env.scene.object,
+            "hold_wrist": env.config.env.hold_wrist,
             **counted,
             "update": policy.update,
             "seed": seed,

@@ -218,10 +218,10 @@ def check(config: Config, thing: str, num_devices: int) -> None:
             "env.goal_encoding relative would tell what the frames are to show: use "
             "--env.goal-encoding absolute with --env.vision pixels"
         )
-    if network.freeze_vision and not network.vision_stream:
+    if network.freeze_vision and not (network.vision_stream or network.weights):
         raise ConfigError(
             "network.freeze_vision would freeze random filters: give a file with "
-            "--network.vision-stream"
+            "--network.vision-stream, or a run with --from"
         )
     if ppo.pose_weight and thing == "none":
         raise ConfigError(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from mjxhand import randomize, tasks
 from mjxhand.config import Config, ConfigError
+from mjxhand.networks import options
 
 EMPTY = ("reach", "opposition")
 ORIENTATION = ("threshold", "position_tolerance", "goal_angle_max", "goal_axis")
@@ -15,6 +16,19 @@ GROWTH = ("start", "growth", "goals", "episodes")
 def _names_a_pose(word: str) -> bool:
     named = (randomize.TABLE.get(name.strip()) for name in word.split(","))
     return any(row.told for row in named if row)
+
+
+def _only(word: str, *rows: str) -> bool:
+    """Whether `env.randomize` names some of these rows and no other."""
+    named = {name.strip() for name in word.split(",")}
+    return named <= set(rows)
+
+
+def _every_area_names_its_cell(config: Config) -> bool:
+    if config.network.name != "fpn":
+        return False
+    areas = options.wiring_of(config.network).areas
+    return all(area.cell for area in areas if area.recurrent)
 
 
 def _pushes(config: Config) -> bool:
@@ -98,6 +112,38 @@ RULES: list[Rule] = [
         lambda c: all(":" in part for part in c.network.recurrent.split(",")),
         ("network.cell",),
         "where network.recurrent names the cell of every area",
+    ),
+    (
+        _every_area_names_its_cell,
+        ("network.cell",),
+        "where every recurrent area has a cell of its own",
+    ),
+    (
+        lambda c: (
+            c.env.task in ("reorient", "chain")
+            and _only(c.env.randomize, "fingertip_bias", "fingertip_noise")
+        ),
+        ("env.randomize",),
+        "to fingertips that are not seen: they are in the tasks with an empty hand",
+    ),
+    (
+        lambda c: c.physics.substeps == 1 and _only(c.env.randomize, "delay"),
+        ("env.randomize",),
+        "with physics.substeps 1: a delay is shorter than a control step",
+    ),
+    (
+        lambda c: (
+            c.env.control == "relative_to_measured"
+            and c.env.target_lead is not None
+            and c.env.target_lead >= c.env.relative_step
+        ),
+        ("env.target_lead",),
+        "where it is at least env.relative_step: no target is farther from the joint",
+    ),
+    (
+        lambda c: c.physics.impl in ("jax", "warp"),
+        ("physics.threads",),
+        "but with --physics.impl native",
     ),
     (lambda c: not c.film, ("film_seconds",), "without a film"),
 ]

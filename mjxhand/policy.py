@@ -135,6 +135,19 @@ def given_weights(config: Config) -> tuple[Any, Any]:
     return given.params, given.stats
 
 
+def remark(config: Config) -> str:
+    """What to know of the weights that `network.weights` names; mostly nothing."""
+    given = settings(config.network.weights).env
+    now, was = config.env.relative_step, given.relative_step
+    if config.env.control == "absolute" or now == was:
+        return ""
+    return (
+        f"note: {config.network.weights} was trained with env.relative_step {was:g}, this run "
+        f"has {now:g}: every command moves the fingers {now / was:.3g} times as far; "
+        f"for the same, add --env.relative-step {was:g}"
+    )
+
+
 def _meanings(config: Config) -> dict[str, Any]:
     """Values of SENSES, those that mean nothing in this run as None."""
     flat = flatten(config)

@@ -189,7 +189,13 @@ def fitted(preset: Config, given: Mapping[str, str]) -> Config:
 
 
 def remark(config: Config) -> str:
-    """What to know of a preset that is used for a task of another unit; mostly nothing."""
+    """What to know of settings that do not go together well; mostly nothing."""
+    if (config.env.goal_encoding, config.env.pose_encoding) == ("absolute", "folded"):
+        return (
+            "note: goals are told with the cube's letters, but its pose is seen without them "
+            "(env.pose_encoding folded): which of 24 turns leads to the goal cannot be seen; "
+            "add --env.pose-encoding absolute, or --env.goal-encoding relative"
+        )
     if config.preset not in PRESETS:
         return ""
     made_for = tasks.find(PRESETS[config.preset].env.task).unit

@@ -4,6 +4,7 @@ The same as brax's `running_statistics` (`tests/test_running.py`), and saved und
 Importing brax takes longer than all else of this package: it brings MJX and Warp along.
 """
 
+import math
 from typing import Any
 
 import chex
@@ -65,9 +66,7 @@ def update(stats: RunningStatistics, batch: Any, axis_name: str) -> RunningStati
                 f"a batch has the shape {x.shape}, not {(*lead, *mean.shape)}"
             )
     axes = tuple(range(len(lead)))
-    added = jax.lax.psum(
-        jnp.uint32(batches[0].size // max(means[0].size, 1)), axis_name
-    )
+    added = jax.lax.psum(jnp.uint32(math.prod(lead)), axis_name)
     lo = stats.count.lo + added
     count = Count(hi=stats.count.hi + (lo < added).astype(jnp.uint32), lo=lo)
     number = count.hi.astype(jnp.float32) * 2.0**32 + count.lo.astype(jnp.float32)

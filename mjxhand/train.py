@@ -24,6 +24,7 @@ from mjxhand import (
     policy,
     ppo,
     presets,
+    runs,
     trial,
     watch,
 )
@@ -187,6 +188,7 @@ def train(
         run = Run(config, out, debug_nans=debug_nans, env=env)
         if resume:
             run.restore()
+            distributed.on_main(functools.partial(_keep_evaluation, run))
         else:
             run.begin()
         try:
@@ -196,6 +198,16 @@ def train(
     if skipped.too_many:
         raise NotANumber(skipped.advice(run.update, out))
     return run
+
+
+def _keep_evaluation(run: Run) -> None:
+    """The evaluation of a run that is made longer is that of another policy than its last.
+
+    It stays under another name: `evaluation.json` is the mark of a run that has ended.
+    """
+    path = run.out / runs.EVALUATION
+    if not run.complete and path.exists():
+        path.rename(path.with_stem(f"{path.stem}-{run.update}"))
 
 
 def _agent(config: Config, env: Env) -> agent_module.Agent:
@@ -263,6 +275,9 @@ def main(argv: list[str] | None = None) -> int:
     _agent(config, env)
     if config.network.weights and options.resume is None:
         policy.given_weights(config)
+        remark = policy.remark(config)
+        if remark and distributed.is_main():
+            print(remark, file=sys.stderr)
     distributed.on_main(lambda: cli.prepare_out(options, config))
     run = train(
         config,

@@ -215,6 +215,8 @@ def test_options_of_areas_are_refused_where_there_are_none(smoke, option):
     presets.check(config(smoke, **option), num_devices=1)
     with pytest.raises(ConfigError, match="mlp has no areas: leave it out"):
         presets.check(config(smoke, name="mlp", **option), num_devices=1)
+    # A function of one's own may make something of them.
+    presets.check(config(smoke, name="own:build", **option), num_devices=1)
 
 
 def test_option_recurrent():

@@ -92,9 +92,11 @@ def test_a_task_of_ones_own_keeps_the_presets_curriculum():
         ("reach --task chain", "preset laptop"),
         ("laptop --task chain", ""),
         ("reach --task opposition", ""),
+        ("turning --env.goal-encoding absolute", "add --env.pose-encoding absolute"),
+        ("turning --env.goal-encoding absolute --env.pose-encoding absolute", ""),
     ],
 )
-def test_rewards_for_another_unit_are_remarked_upon(argv, other):
+def test_what_does_not_go_together_is_remarked_upon(argv, other):
     remark = presets.remark(cli.parse_config(argv.split())[0])
     assert other in remark
     assert bool(remark) == bool(other)
@@ -136,6 +138,11 @@ def test_what_was_asked_for_is_not_dropped_with_the_presets_own():
         ("--network.dropout-streams touch", "network.dropout_streams"),
         ("--network.name mlp --network.cell gru", "network.cell"),
         ("--network.recurrent PMC:gru --network.cell rnn", "network.cell"),
+        ("--network.recurrent PMC:gru,M1:lstm --network.cell rnn", "network.cell"),
+        ("--env.randomize fingertip_noise", "env.randomize"),
+        ("--env.randomize delay --physics.substeps 1", "env.randomize"),
+        ("--env.control relative_to_measured --env.target-lead 2", "env.target_lead"),
+        ("--physics.impl jax --physics.threads 2", "physics.threads"),
         ("--task reach --env.reward.drop 40", "env.reward.drop"),
         ("--task reach --scene.cube-edge 0.04", "scene.cube_edge"),
         (
@@ -154,6 +161,10 @@ def test_what_would_do_nothing_is_refused(argv, name):
     "argv",
     [
         "--env.randomize push --env.push-seconds 0.5",
+        "--env.randomize fingertip_noise,gain",
+        "--task reach --env.randomize fingertip_noise",
+        "--env.randomize delay",
+        "--env.control relative_to_measured --env.target-lead 0.05",
         "--env.randomize all --env.push-seconds 0.5",
         "--network.recurrent PMC:gru,M1 --network.cell rnn",
         "--physics.impl native --scene.max-contact-points 3",

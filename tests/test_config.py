@@ -82,6 +82,16 @@ def test_the_fix_that_a_size_error_proposes_works(smoke):
     check(changed(bad, "ppo.num_envs", fixed), num_devices=4)
 
 
+def test_goals_that_could_never_grow_are_refused():
+    """An episode ends with its last goal: `laptop` waits for 1.5 in the mean."""
+    laptop = PRESETS["laptop"]
+    check(changed(laptop, "env.max_goals", 2), num_devices=1)
+    with pytest.raises(
+        ConfigError, match=r"goals would never grow .* --curriculum.goals 0.5"
+    ):
+        check(changed(laptop, "env.max_goals", 1), num_devices=1)
+
+
 def test_curriculum_starts_between_threshold_and_farthest_goal():
     laptop = PRESETS["laptop"]
     for start in (laptop.env.threshold, 2.0):

@@ -336,6 +336,11 @@ def test_labels_are_honest():
     assert "full task" in full.label
     assert "full task" not in near.label
     assert "1.00 rad" in near.label
+    for task in ("reach", "opposition"):
+        assert "the wrist held" not in mjxhand.make(task, impl="native").label
+        assert (
+            "the wrist held" in mjxhand.make(task, impl="native", hold_wrist=True).label
+        )
 
 
 @pytest.mark.parametrize(

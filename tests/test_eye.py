@@ -253,7 +253,10 @@ PIXELS = {"env.vision": "pixels", "env.goal_encoding": "absolute"}
         ({"ppo.pose_weight": 1.0}, "add --env.vision pixels"),
         (PIXELS | {"env.goal_encoding": "relative"}, "goal-encoding absolute"),
         (PIXELS | {"env.pose_noise_angle": 0.1}, "leave them out"),
-        (PIXELS | {"network.freeze_vision": True}, "give a file"),
+        (
+            PIXELS | {"network.freeze_vision": True},
+            "give a file .* or a run with --from",
+        ),
         (PIXELS | {"env.frame_size": 8}, "at least 16"),
         (
             PIXELS | {"env.task": "opposition", "ppo.pose_weight": 1.0},

@@ -88,6 +88,21 @@ def test_a_reader_that_has_left_ends_it_saved(fake, tmp_path, monkeypatch):
     assert run.update == Checkpoints(tmp_path).latest() == 3
 
 
+def test_a_run_that_is_made_longer_has_not_ended(fake, tmp_path, monkeypatch):
+    """Scripts wait for `evaluation.json`, and it is read as what the newest policy can do."""
+    monkeypatch.setattr(
+        fake, "restore", lambda self: setattr(self, "update", 6), raising=False
+    )
+    ended = tmp_path / runs.EVALUATION
+    ended.write_text('{"task": {}}')
+    short = replace(CONFIG, total_steps=6 * 256)
+    assert train.train(short, tmp_path, resume=True, quiet=True).complete
+    assert ended.exists()
+    train.train(CONFIG, tmp_path, resume=True, until_seconds=70, quiet=True)
+    assert not ended.exists()
+    assert (tmp_path / "evaluation-6.json").read_text() == '{"task": {}}'
+
+
 HOLDING = """
 import sys
 from mjxhand import lock

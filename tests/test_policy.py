@@ -75,6 +75,18 @@ def test_weights_of_a_network_with_other_senses_are_refused():
     chex.assert_trees_all_equal(params, given)
 
 
+def test_commands_that_move_fingers_farther_than_in_training_are_told():
+    config = runs.read_config(pretrained.folder("pretrained:fpn-reorient"))
+    network = dataclasses.replace(config.network, weights="pretrained:fpn-reorient")
+    same = dataclasses.replace(config, network=network)
+    assert policy.remark(same) == ""
+    assert config.env.relative_step == 1.0
+    env = dataclasses.replace(config.env, relative_step=0.25)
+    told = policy.remark(dataclasses.replace(same, env=env))
+    assert "0.25 times as far" in told
+    assert told.endswith("add --env.relative-step 1")
+
+
 @pytest.mark.parametrize(
     ("group", "name", "value", "words"),
     [

@@ -21,6 +21,7 @@ from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError
 from mjxhand.tasks.base import Mark, Sign, Task
 from mjxhand.tasks.reach import COLOURS, check_empty, rgba
+from mjxhand.tasks.variants import of_any_task
 
 FINGERS = {"ff": "first finger", "mf": "middle finger", "rf": "ring finger"}
 FINGERS["lf"] = "little finger"
@@ -89,9 +90,10 @@ class Opposition(Task):
     def label(self, goal_angle_max: float) -> str:
         """The name, the tolerance, the order."""
         which = f"in the order {self.cfg.sequence}" if self.order else "in random order"
-        return (
+        text = (
             f"opposition: thumb to fingers {which}, within {1000 * self.threshold:g} mm"
         )
+        return ", ".join([text, *of_any_task(self.config)])
 
     @property
     def threshold(self) -> float:

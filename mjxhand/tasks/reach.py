@@ -16,6 +16,7 @@ from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError
 from mjxhand.hand import FINGERTIPS
 from mjxhand.tasks.base import Mark, Sign, Task, refuse_curriculum, refuse_sequence
+from mjxhand.tasks.variants import of_any_task
 
 POSTURES = 2048
 """Postures that goals are drawn from."""
@@ -72,7 +73,7 @@ class Reach(Task):
         text = f"reach: five fingertips within {1000 * self.threshold:g} mm"
         if self.cfg.goal_encoding == "relative":
             text += ", targets given as the ways still to go"
-        return text
+        return ", ".join([text, *of_any_task(self.config)])
 
     @property
     def threshold(self) -> float:

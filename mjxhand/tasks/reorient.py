@@ -77,6 +77,12 @@ class Reorient(Task):
                 f"({env.threshold:g}) and below the farthest goal at the start "
                 f"({nearest:g})"
             )
+        if curriculum.enabled and curriculum.goals > env.max_goals:
+            raise ConfigError(
+                f"curriculum.goals ({curriculum.goals:g} per episode) cannot be reached with "
+                f"env.max_goals {env.max_goals}: goals would never grow farther; give "
+                f"--curriculum.goals {0.5 * env.max_goals:g}, or --curriculum.no-enabled"
+            )
         start = min(curriculum.start, np.pi)  # 3.1416 is allowed for π
         if curriculum.enabled and not env.threshold < start <= env.goal_angle_max:
             raise ConfigError(

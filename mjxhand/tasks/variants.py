@@ -22,6 +22,16 @@ def check_object(config: Config) -> None:
         )
 
 
+def of_any_task(config: Config) -> list[str]:
+    """The same of what tasks with an empty hand may differ in as well."""
+    cfg, said = config.env, []
+    if cfg.hold_wrist:
+        said.append("the wrist held")
+    if cfg.vision == "pixels":
+        said.append(f"seen in frames ({cfg.cameras}, {cfg.frame_size} px)")
+    return said
+
+
 def variants(config: Config, thing: str) -> list[str]:
     """In how far a setting differs from the plain task, in words for its label."""
     cfg, said = config.env, []
@@ -35,10 +45,7 @@ def variants(config: Config, thing: str) -> list[str]:
         degrees = math.degrees(cfg.pose_noise_angle)
         length = 1000 * cfg.pose_noise_position
         said.append(f"seen with errors ({degrees:.1f}°, {length:.1f} mm)")
-    if cfg.hold_wrist:
-        said.append("the wrist held")
-    if cfg.vision == "pixels":
-        said.append(f"seen in frames ({cfg.cameras}, {cfg.frame_size} px)")
+    said += of_any_task(config)
     if cfg.push_speed:
         said.append(
             f"pushed by {cfg.push_speed:g} m/s about every {cfg.push_seconds:g} s"
