@@ -71,8 +71,9 @@ SECTIONS = (
         "its areas and by those of the untrained network. M1 alone "
         "feeds the actions, so that it tells the present command best by wiring, and the "
         "difference to it shrinks with the lead in any network. PMC is said to plan if at 0.8 s "
-        "it foretells better than M1, LPFC, each sense and all senses together, and does so "
-        "more than in the untrained network (table planning_test).",
+        "it foretells better than M1, LPFC, all senses, 600 random units that receive the "
+        "senses (“nonlinear”), and the senses with the present command, and does so more than "
+        "in the untrained network (table planning_test).",
     ),
     Section(
         "Dimensions",
