@@ -65,10 +65,17 @@ class BraxEnv(envs.Env):
         return self._state(self.env.reset(rng), {}, {})
 
     def step(self, state: envs.State, action: jax.Array) -> envs.State:
-        """One control step; `action` [A] in [-1, 1]."""
+        """One control step; `action` [A] in [-1, 1].
+
+        Nothing follows an end: brax's `action_repeat` would go on.
+        """
         stepped = self.env.step(_ours(state), action)
         # brax's wrappers keep metrics of their own beside ours.
-        return self._state(stepped, state.metrics, state.info)
+        stepped = self._state(stepped, state.metrics, state.info)
+        ended = state.replace(reward=jnp.zeros_like(state.reward))
+        return jax.tree.map(
+            lambda old, new: jnp.where(state.done > 0, old, new), ended, stepped
+        )
 
     def _state(
         self, state: State, metrics: dict[str, Any], info: dict[str, Any]

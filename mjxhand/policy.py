@@ -30,6 +30,7 @@ SENSES = (
     "env.pose_encoding",
     "env.vision",
     "env.cameras",
+    "env.frame_size",
     "network.units_scale",
     "network.distribution",
     "ppo.normalize_obs",
@@ -154,7 +155,7 @@ def _meanings(config: Config) -> dict[str, Any]:
     values = {name: flat[name][1] for name in SENSES}
     values["network.distribution"] = agent_module.distribution_name(config)
     if config.env.vision != "pixels":
-        values["env.cameras"] = None
+        values["env.cameras"] = values["env.frame_size"] = None
     return values
 
 

@@ -129,7 +129,7 @@ class Learning:
         )
         if config.network.vision_stream:
             self.params = vision_file.put(
-                self.params, config.network.vision_stream, config.env.cameras
+                self.params, config.network.vision_stream, config.env.cameras, frame[0]
             )
         self.opt_state = self.optimizer.init(self.params)
         self._epoch = jax.jit(self._steps, donate_argnums=(0, 1))

@@ -44,7 +44,7 @@ class Replay:
             self._set(t)
             for substep in range(self.substeps):
                 now = t * self.control + substep * self.dt
-                if now >= next_frame / fps - 1e-9:
+                while now >= next_frame / fps - 1e-9:
                     shown = event if now - event_time < ANNOUNCE_SECONDS else ""
                     yield self._shot(t, substep * self.dt, shown)
                     next_frame += 1

@@ -85,7 +85,8 @@ class Program:
         file = self.config.network.vision_stream
         if not file:
             return learner
-        params = vision_file.put(learner.params, file, self.config.env.cameras)
+        env = self.config.env
+        params = vision_file.put(learner.params, file, env.cameras, env.frame_size)
         return learner.replace(params=jax.device_put(params, self.replicated))
 
     def learner_shapes(self) -> Learner:

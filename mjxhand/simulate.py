@@ -45,8 +45,9 @@ def simulate(
         state.world, scene, config.physics.substeps, state.target
     )
     stepped, overflow = physics.step_told(pushed, target, variant)
-    # NaN is not below either.
-    sound = [jnp.all(jnp.abs(x) < MAX_VALUE) for x in jax.tree.leaves(stepped)]
+    # NaN is not below either. C MuJoCo takes a command that is none for 0, of all servos.
+    checked = (stepped, target)
+    sound = [jnp.all(jnp.abs(x) < MAX_VALUE) for x in jax.tree.leaves(checked)]
     finite = jnp.all(jnp.array(sound))
     # A state that is no number ends its own episode and spreads no further.
     return (

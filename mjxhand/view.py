@@ -62,7 +62,7 @@ class Player:
         self.scene = scene.build(env.config.scene, with_meshes=with_meshes)
         self.model = copy.copy(self.scene.mj_model)
         self.data = mujoco.MjData(self.model)
-        self._params = env.make_params(seed)
+        self._params = _unpushed(env.make_params(seed))
         self._key = jax.random.PRNGKey(seed)
         self._reset = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))
         self._step = jax.jit(self._control_step)
@@ -141,6 +141,15 @@ class Player:
         data.qpos[:], data.qvel[:] = physics.qpos[0], physics.qvel[0]
         data.qacc_warmstart[:] = physics.qacc_warmstart[0]
         mujoco.mj_forward(self.model, data)
+
+
+def _unpushed(params: EnvParams) -> EnvParams:
+    """Without the pushes of the world, which `step` would foretell and nobody would see."""
+    worlds = params.worlds
+    if worlds is None or "push" not in worlds.drawn:
+        return params
+    drawn = worlds.drawn | {"push": np.zeros_like(worlds.drawn["push"])}
+    return params.replace(worlds=worlds.replace(drawn=drawn))
 
 
 def require_screen() -> None:

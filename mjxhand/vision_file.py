@@ -51,18 +51,31 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return held, about
 
 
-def put(params: Any, path: str | Path, cameras: str | None = None) -> Any:
+def put(
+    params: Any,
+    path: str | Path,
+    cameras: str | None = None,
+    frame_size: int | None = None,
+) -> Any:
     """`params` of a network with the file's weights in place of its own.
 
     Raises:
         ConfigError: the network has no such areas, or they have another size, or see other
-            frames, or those of other `cameras` (`env.cameras`) if these are given.
+            frames, or those of other `cameras` (`env.cameras`) or of another `frame_size`
+            (`env.frame_size`, pixels) if these are given.
     """
     held, about = read(path)
     if cameras and about.get("cameras", cameras) != cameras:
         raise ConfigError(
             f"network.vision_stream: {path} was trained on frames of --env.cameras "
             f"{about['cameras']}, not {cameras}: give those, or train a stream for these"
+        )
+    # Filters of one size fit frames of many, but would see another scale.
+    size = (about.get("frame") or [frame_size])[0]
+    if frame_size and size != frame_size:
+        raise ConfigError(
+            f"network.vision_stream: {path} was trained on frames of --env.frame-size {size}, "
+            f"not {frame_size}: give that, or train a stream for these"
         )
     own = storage.specs(params["params"])
     given = storage.specs(held)

@@ -64,6 +64,28 @@ def test_ends_are_true_resets_and_time_outs_are_truncations(env):
     np.testing.assert_array_equal(state.done, 0)
 
 
+def test_nothing_follows_an_end_where_actions_are_repeated(env):
+    """Each action four times; the time of a goal is up in the second of the third four."""
+    wrapped = brax_env.wrap(env, episode_length=1000, action_repeat=4)
+    state = jax.jit(wrapped.reset)(jax.random.split(jax.random.PRNGKey(0), 4))
+    step = jax.jit(wrapped.step)
+    once = jax.jit(jax.vmap(env.step))
+    for _ in range(2):
+        state = step(state, jnp.zeros((4, 20)))
+    alone, paid = state, 0.0
+    for _ in range(2):
+        alone = once(alone, jnp.zeros((4, 20)))
+        paid += alone.reward
+    np.testing.assert_array_equal(alone.done, 1.0)
+    after = once(alone, jnp.zeros((4, 20)))
+    np.testing.assert_array_equal(after.done, 1.0)
+    np.testing.assert_array_equal(after.reward, 0.0)
+    state = step(state, jnp.zeros((4, 20)))
+    np.testing.assert_array_equal(state.done, 1.0)
+    np.testing.assert_array_equal(state.info["truncation"], 1.0)
+    np.testing.assert_allclose(state.reward, paid, rtol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     not hasattr(jax, "device_put_replicated"),

@@ -224,6 +224,18 @@ def test_a_state_that_is_no_number_ends_its_own_episode(start, step):
     assert np.all(np.isfinite(state.reward))
 
 
+def test_a_command_that_is_no_number_ends_its_own_episode():
+    """C MuJoCo would take it for 0, of all servos and for the rest of the episode."""
+    env = mjxhand.make("reorient", impl="native", pool_size=4, actions="continuous")
+    start = jax.vmap(env.reset)(jax.random.split(jax.random.PRNGKey(0), 4))
+    action = jnp.zeros((4, 20)).at[2, 5].set(jnp.nan)
+    state = jax.jit(jax.vmap(env.step))(start, action)
+    bad = np.arange(4) == 2
+    assert np.array_equal(state.metrics["invalid"] > 0, bad)
+    assert np.array_equal(state.terminated, bad)
+    assert np.isfinite(state.reward).all()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e11])
 def test_a_bad_state_leaves_its_neighbours_as_they_are(start, step, bad):
     """Also one beyond mjMAXVAL that is still a number; nothing of it is seen or paid."""

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import jax
@@ -22,8 +23,10 @@ from mjxhand.analyse import (
     linearise,
     record,
     recording,
+    report,
     run,
     starts,
+    store,
 )
 from mjxhand.analyse.lesion import Lesion
 from mjxhand.analyse.recorder import expected_action
@@ -374,6 +377,20 @@ def test_the_command_goes_on_after_it_was_killed_and_writes_a_whole_report(tmp_p
     assert json.loads((out / "summary.json").read_text())["samples"] == 3 * 256 * 32
     for name in ("decoding", "lesions", "cka", "dynamics", "tuning"):
         assert (out / "figures" / f"{name}.svg").stat().st_size > 1000
+    # As with --no-control: nothing is drawn or said of a network that was not there.
+    tables, facts = store.load(out)
+    alone = {
+        name: table[table["policy"] != "untrained"] if "policy" in table else table
+        for name, table in tables.items()
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report.write(tmp_path / "alone", alone, facts | {"control": False})
+    page = (tmp_path / "alone" / "report.html").read_text()
+    assert "without an untrained one beside it" in page
+    for name in ("decoding", "cka", "dynamics", "planning", "saliency", "tuning"):
+        drawn = tmp_path / "alone" / "figures" / f"{name}.svg"
+        assert not drawn.exists() or "untrained" not in drawn.read_text()
 
 
 WRONG = [

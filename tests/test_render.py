@@ -83,6 +83,12 @@ def test_two_pictures_per_control_step_and_a_pause_at_the_end(replay):
     assert [round(c.goal_time, 2) for c in captions[2:6]] == [0.08, 0.12, 0.0, 0.04]
 
 
+def test_more_pictures_than_physics_steps_keep_the_speed(replay):
+    captions = [caption for _, caption in replay.frames(fps=250)]
+    # The last physics step is shown at its begin alone.
+    assert len(captions) == round(6 * 0.08 * 250) - 1 + round(HOLD_SECONDS * 250)
+
+
 def test_events_are_announced_and_end_with_the_episode(replay):
     events = [caption.event for _, caption in replay.frames(fps=25)]
     assert events[:4] == [""] * 4

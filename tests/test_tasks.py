@@ -143,6 +143,14 @@ def test_reach_goals_are_fingertips_of_postures_that_servos_hold(reaching):
     assert np.isfinite(goals).all()
     assert np.array_equal(goals, task.make_goals(0))
     assert not np.array_equal(goals, task.make_goals(1))
+    # With the wrist held, postures are those of the fingers alone: nearer to the start's.
+    config = dataclasses.replace(
+        reaching.env.config,
+        env=dataclasses.replace(reaching.env.config.env, hold_wrist=True),
+    )
+    near = type(task)(config, scene).make_goals(0)
+    spread = goals.std(0).mean()
+    assert 0 < near.std(0).mean() < 0.8 * spread
     # A fingertip is never farther from the palm than the straight finger is long.
     data = mujoco.MjData(scene.mj_model)
     data.qpos[:] = scene.start_qpos

@@ -57,6 +57,27 @@ def test_the_policy_goes_on_from_where_it_was_pushed(env):
     assert player.data.qpos[env.scene.cube_qpos.start + 2] > lift - 0.1
 
 
+def test_pushes_are_left_to_who_watches():
+    """`step` would push the cube that it foretells, and end the episode of one in the hand."""
+    config = dataclasses.replace(
+        SMOKE,
+        env=dataclasses.replace(SMOKE.env, push_speed=5.0, push_seconds=0.001),
+    )
+    env = Env(config)
+    player = view.Player(env, None)
+    for _ in itertools.islice(player.play(), 8 * config.physics.substeps):
+        assert np.abs(player.data.qvel[env.scene.cube_qvel][:3]).max() < 1.0
+    state = player._reset(jax.random.PRNGKey(0)[None], player._params)
+    step = jax.vmap(env.step, in_axes=(0, 0, None))
+    hold = jnp.full((1, 20), (SMOKE.env.bins - 1) // 2)
+    after = jax.jit(step)(state, hold, player._params)
+    assert np.abs(after.physics.qvel[0, env.scene.cube_qvel][:3]).max() < 1.0
+    pushed = jax.jit(step)(
+        player._reset(jax.random.PRNGKey(0)[None], env.params), hold, env.params
+    )
+    assert np.abs(pushed.physics.qvel[0, env.scene.cube_qvel][:3]).max() > 1.0
+
+
 class Watcher:
     """In place of an agent: keeps what it is shown."""
 

@@ -333,6 +333,10 @@ def test_file_of_a_stream(stream, smoke, tmp_path):
     vision_file.put(params, stream, "palm")
     with pytest.raises(ConfigError, match=r"--env\.cameras palm, not front"):
         vision_file.put(params, stream, "front")
+    # Filters of one size would fit.
+    with pytest.raises(ConfigError, match=r"--env\.frame-size 32, not 40"):
+        vision_file.put(params, stream, "palm", 40)
+    vision_file.put(params, stream, "palm", 32)
     broken = tmp_path / "broken.npz"
     broken.write_bytes(stream.read_bytes()[:500])
     for path in (broken, tmp_path / "none.npz"):

@@ -14,6 +14,7 @@ import numpy as np
 from mjxhand import pools
 from mjxhand.body import Body
 from mjxhand.config import Config, ConfigError
+from mjxhand.control import WRIST
 from mjxhand.hand import FINGERTIPS
 from mjxhand.tasks.base import Mark, Sign, Task, refuse_curriculum, refuse_sequence
 from mjxhand.tasks.variants import of_any_task
@@ -87,6 +88,8 @@ class Reach(Task):
         anywhere = rng.uniform(low, high, (POSTURES, len(low)))
         start = self.scene.start_ctrl
         targets = start + REACH * (anywhere - start)
+        if self.cfg.hold_wrist:
+            targets[:, :WRIST] = start[:WRIST]
         held = pools.hold(self.scene, self.config.physics, targets, HOLD_SECONDS)
         return np.asarray(held.sensordata)[:, self.scene.sensors["fingertip"]]
 

@@ -113,6 +113,10 @@ class Reorient(Task):
 
     @property
     def _errs(self) -> bool:
+        if (
+            self.cfg.vision == "pixels"
+        ):  # the environment gives the critic the true pose
+            return False
         rows = rows_of(self.config, self.scene.object)
         return any(row.told for row in rows.values())
 
