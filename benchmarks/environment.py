@@ -4,12 +4,14 @@ python benchmarks/environment.py      # fails, with one line, if there is no acc
 """
 
 import json
+import multiprocessing
 import os
 import platform
 import resource
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -81,10 +83,21 @@ def _cpu() -> str:
     )
 
 
-def save(path: Path | None, **content) -> None:
-    """Write results, with the command and `describe()`, to a file if one is named."""
+def alone(function, *args):
+    """Call it in a process of its own: in this one JAX would take a GPU's memory for itself."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *args).result()
+
+
+def save(path: Path | None, facts: dict | None = None, **content) -> None:
+    """Write results, with the command and `describe()`, to a file if one is named.
+
+    Args:
+        facts: what `describe` gave before.
+    """
     if path:
-        write(path, {"command": command(), **content, **describe()})
+        write(path, {"command": command(), **content, **(facts or describe())})
 
 
 def write(path: Path, report: dict) -> None:

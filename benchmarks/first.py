@@ -9,6 +9,7 @@ compile, then again with those it left; from the start of Python to the update's
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,8 +43,15 @@ def wait(preset: str, options: list[str], cache: Path, out: Path) -> dict:
                 raise SystemExit(f"{' '.join(command)} failed")
             time.sleep(0.02)
         seconds = time.perf_counter() - begin
-    finally:
         process.wait()
+    finally:  # stopped: what comes next must find the device free
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
     line = json.loads(path.read_text().splitlines()[0])
     return {"seconds": seconds, "update_seconds": line["seconds"]}
 
@@ -57,6 +65,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     options = [f"--{option}" for option in args.option]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Not in this process: JAX would take the device, which is for those that are timed.
+    facts = environment.alone(environment.describe) if args.json else {}
     rows = []
     for preset in args.presets:
         with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +81,7 @@ def main() -> int:
                     f"update, {row['update_seconds']:.1f} s of them in it",
                     flush=True,
                 )
-                environment.save(args.json, first=rows)
+                environment.save(args.json, facts, first=rows)
     return 0
 
 

@@ -8,10 +8,11 @@
 # than LIMIT seconds is reported, and the rest goes on. IMPLS="jax" leaves the other back end out.
 # TINY=1 runs the same lines at tiny sizes, on a CPU too, to test them.
 set -uo pipefail
+out="${1:+$(realpath -m "$1")}"
 cd "$(dirname "$0")/.."
+out="${out:-benchmarks/results/gpu}"
 export PYTHONPATH=.
 export CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES:-0}"  # an update would take all devices
-out="${1:-benchmarks/results/gpu}"
 python="${PYTHON:-python}"
 limit="${LIMIT:-1800}"
 if [[ -n "${TINY:-}" ]]; then

@@ -8,12 +8,10 @@ case has a process of its own; the file is written after each.
 """
 
 import argparse
-import multiprocessing
 import re
 import statistics
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import environment
@@ -62,13 +60,6 @@ def run_case(name: str, repeats: int) -> dict:
     }
 
 
-def _alone(function, *args):
-    """Call it in a process of its own: in this one JAX would take a GPU's memory for itself."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *args).result()
-
-
 def _device_peak_mb(device) -> float | None:
     """Peak memory of an accelerator, MB; None where the device does not count it."""
     stats = device.memory_stats()
@@ -97,13 +88,15 @@ def main() -> int:
         if not names:
             print("\n".join(case.name for case in cases))
         return 0 if names else 2
-    if args.on == "accelerator" and (lacking := _alone(environment.no_accelerator)):
+    if args.on == "accelerator" and (
+        lacking := environment.alone(environment.no_accelerator)
+    ):
         print(lacking, file=sys.stderr)
         return 2
     results, failed = [], 0
     for name in names:
         try:
-            result = _alone(run_case, name, args.repeats)
+            result = environment.alone(run_case, name, args.repeats)
         except Exception as error:  # out of memory, say: the others are still wanted
             failed += 1
             print(f"{name} failed: {str(error).strip().splitlines()[:1]}", flush=True)

@@ -18,6 +18,7 @@ def count(preset: str, devices: int, num_envs: int | None) -> dict:
     """Collectives of the update on so many devices; call it before JAX has started."""
     import jax
 
+    jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", devices)
     import hlo
     import programs

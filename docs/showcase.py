@@ -7,13 +7,15 @@
 Trains the presets `fpn` and `baseline` from the same seeds with the same budget, plays each
 on 1,024 fresh episodes with goals within 0.4 and 0.1 rad and without the limit of 50 goals, and
 draws the curves with the spread over seeds. Needs nothing but a run of `python -m mjxhand.train`
-per seed; a piece that is cut saves, and is resumed. How long it takes on a GPU is not known:
+per seed; a piece that is cut saves, and is resumed. `--seconds` ends the training; evaluations
+and films that have begun are not cut. How long it takes on a GPU is not known:
 none was tried; `bash benchmarks/gpu.sh` tells its steps per second. Run it from the
 repository's root.
 """
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -35,9 +37,17 @@ def command(name: str, *args: object) -> None:
     """Run one of the package's commands; stop with its own message where it fails."""
     words = [sys.executable, "-m", f"mjxhand.{name}", *map(str, args)]
     print("+ python", *words[1:], flush=True)
-    done = subprocess.run(words, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+    process = subprocess.Popen(words)
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    while True:
+        try:
+            code = process.wait()
+            break
+        except KeyboardInterrupt:  # the terminal has told it, too: it saves and leaves
+            continue
+    signal.signal(signal.SIGTERM, before)
+    if code:
+        sys.exit(code)
 
 
 def train(run: Path, brain: str, seed: int, seconds: float, extra: list[str]) -> bool:
@@ -70,7 +80,8 @@ def results(run: Path) -> dict:
         },
         "curve": curves.curve(run),
         "hours": sum(line["seconds"] for line in curves.metrics.read(run)) / 3600,
-        **curves.environment.describe(),
+        # Not in this process: JAX would take the device from the runs that follow.
+        **curves.environment.alone(curves.environment.describe),
     }
 
 
@@ -138,6 +149,9 @@ def main() -> int:
                     print(f"{run} is not complete: the same command again goes on")
                     return 0
             if (run / "evaluation.json").exists():
+                if time.monotonic() > deadline:
+                    print(f"{run} is not evaluated: the same command again goes on")
+                    return 0
                 evaluate(run, args.episodes)
                 complete[brain].append(results(run))
     args.out.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,8 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 set -uo pipefail
+# Compiled programs, for all machines and for the next time.
+export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/runs/compiled}"
 
 run="runs/fpn"
 # 8,192 environments for each of 8 GPUs; must be a multiple of GPUs x minibatches.
@@ -28,7 +30,10 @@ fi
 # steps get it too: bash waits for them before it heeds this. The limit's warning goes to them alone.
 cancelled=
 trap cancelled=1 TERM
-srun --kill-on-bad-exit=1 .venv/bin/python -m mjxhand.train "${settings[@]}"
+# Named again, since `srun` does not take them from the job; and process 0 evaluates and films
+# while the others have ended.
+srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --wait=0 --kill-on-bad-exit=1 \
+  .venv/bin/python -m mjxhand.train "${settings[@]}"
 code=$?
 # 0: saved and left. 143: stopped while it compiled or evaluated.
 if [ -z "$cancelled" ] && { [ "$code" -eq 0 ] || [ "$code" -eq 143 ]; }; then

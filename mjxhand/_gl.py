@@ -34,7 +34,9 @@ def choose(
     """
     if environ.get("MUJOCO_GL") or platform != "linux":
         return None
-    if environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"):
+    # The display of a job is that of the shell which submitted it, far away or long closed.
+    here = "SLURM_JOB_ID" not in environ
+    if here and (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")):
         return None
     libraries = {"egl": "EGL", "osmesa": "OSMesa"}
     return next((gl for gl, name in libraries.items() if installed(name)), "disable")

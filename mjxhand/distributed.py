@@ -111,7 +111,15 @@ def _slurm_devices(environ: Mapping[str, str], tasks: int) -> tuple[int, ...] | 
     bound = "SLURM_GPUS_PER_TASK" in environ  # what a process sees is its own
     if bound or tasks <= nodes or len(visible) < 2:
         return None
-    return (int(environ["SLURM_LOCALID"]),)
+    neighbours = -(-tasks // nodes)
+    share, rest = divmod(len(visible), neighbours)
+    if rest:
+        raise ConfigError(
+            f"{neighbours} processes of a machine cannot share its {len(visible)} GPUs "
+            "evenly: give --ntasks-per-node a divisor of them"
+        )
+    first = int(environ["SLURM_LOCALID"]) * share
+    return tuple(range(first, first + share))
 
 
 def start(cluster: Cluster | None) -> None:
@@ -191,10 +199,14 @@ def on_main(action: Callable[[], Any]) -> None:
 
 
 @contextmanager
-def watch(advice: str) -> Iterator[None]:
+def watch(advice: str, asked: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """End this process with one line, exit code 3, where another one is lost meanwhile.
 
     At once and without Python's clean-up, which would wait for the lost one.
+
+    Args:
+        asked: whether this process was asked to stop: then so was the other, which has only
+            left before, and the exit code is 0 as its own.
     """
     try:
         yield
@@ -204,10 +216,11 @@ def watch(advice: str) -> Iterator[None]:
         alone = jax.process_count() == 1
         if alone or not any(word in text.lower() for word in _PEER_LOST):
             raise
-        print(f"error: lost another process ({text}): {advice}", file=sys.stderr)
+        kind = "stopped" if asked() else "error"
+        print(f"{kind}: lost another process ({text}): {advice}", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(LOST)
+        os._exit(0 if asked() else LOST)
 
 
 def _first_line(error: Exception) -> str:

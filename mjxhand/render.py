@@ -113,6 +113,14 @@ def _camera_id(model: mujoco.MjModel, name: str | None) -> int:
     return index
 
 
+def _advice(backend: str) -> str:
+    """Where MuJoCo draws on a display, which may be that of a shell long closed."""
+    display = os.environ.get("DISPLAY", "")
+    if backend or not display:
+        return ""
+    return f"if the display {display} does not open, set MUJOCO_GL=egl; otherwise "
+
+
 def _open(model: mujoco.MjModel, camera: Camera) -> mujoco.Renderer:
     backend = os.environ.get("MUJOCO_GL", "")
     problem = "no library for it is installed"
@@ -124,8 +132,8 @@ def _open(model: mujoco.MjModel, camera: Camera) -> mujoco.Renderer:
             problem = " ".join(str(error).split())[:120]
             raise ConfigError(
                 f"cannot draw pictures of {camera.width} x {camera.height} pixels "
-                f"(MUJOCO_GL={backend}: {problem}): make them smaller, or see python -m "
-                "mjxhand.doctor"
+                f"(MUJOCO_GL={backend}: {problem}): {_advice(backend)}make them smaller, "
+                "or see python -m mjxhand.doctor"
             ) from None
         # What a broken driver raises depends on the library: any of these.
         except (

@@ -61,6 +61,10 @@ class Stop:
         self._thread.start()
         return self
 
+    def ends(self) -> None:
+        """What runs is at its end: no late exit any more, however long saving takes."""
+        self._left.set()
+
     def __exit__(self, *_: object) -> None:
         self._left.set()
         for number, handler in self._previous.items():

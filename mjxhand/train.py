@@ -178,10 +178,11 @@ def train(
     stall = 60 * stall_minutes if distributed.is_main() else 0.0
     skipped = SkippedSteps(config.ppo.max_skipped_updates)
     run: Run | None = None
+    stop = Stop(lambda: run and run.say_late())
     with (
         contextlib.ExitStack() as stack,
-        distributed.watch(f"continue with --resume {out}"),
-        Stop(lambda: run and run.say_late()) as stop,
+        distributed.watch(f"continue with --resume {out}", lambda: stop.asked),
+        stop,
         watch.Watchdog(Path(out), stall) as watchdog,
     ):
         distributed.on_main(lambda: stack.enter_context(lock.held(out)))
@@ -252,6 +253,8 @@ def _loop(
             seconds = line["seconds"] if run.update > first + 1 else 0.0
             if distributed.agree(time.monotonic() + seconds > deadline):
                 break
+        # A slow disk must not make this process leave while others wait for it.
+        stop.ends()
         if metrics:
             metrics.sync()
         if saved != run.update or not run.update:

@@ -147,7 +147,9 @@ def test_without_an_accelerator_nothing_is_measured(tmp_path, monkeypatch, capsy
         runpy.run_path(environment.__file__, run_name="__main__")
     assert not ended.value.code
     monkeypatch.undo()
-    monkeypatch.setattr(run, "_alone", lambda function, *args: function(*args))
+    monkeypatch.setattr(
+        run.environment, "alone", lambda function, *args: function(*args)
+    )
     monkeypatch.setattr(sys, "argv", ["run.py", "--on", "accelerator"])
     assert run.main() == 2
     assert capsys.readouterr().err == done.stderr

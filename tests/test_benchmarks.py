@@ -243,7 +243,7 @@ def test_each_result_is_written_before_the_next_case(monkeypatch, tmp_path):
             raise KeyboardInterrupt
         return result(name)
 
-    monkeypatch.setattr(run, "_alone", alone)
+    monkeypatch.setattr(run.environment, "alone", alone)
     argv = ["run.py", "-f", "^physics/native/", "--json", str(path)]
     monkeypatch.setattr(sys, "argv", argv)
     with pytest.raises(KeyboardInterrupt):
@@ -312,6 +312,9 @@ def test_a_cold_start_is_cold_for_warp_too(monkeypatch, tmp_path):
 
         def wait(self):
             pass
+
+        def poll(self):
+            return 0
 
     monkeypatch.setattr(first.subprocess, "Popen", Process)
     row = first.wait("smoke", [], tmp_path / "cache", tmp_path / "out")

@@ -149,6 +149,10 @@ def test_slurm_step_is_found():
     assert find(None, None, None, SLURM) == Cluster("gpu07:61443", 8, 5)
     shared = SLURM | {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}
     assert find(None, None, None, shared) == Cluster("gpu07:61443", 8, 5, (1,))
+    pairs = SLURM | {"SLURM_STEP_NUM_NODES": "4", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}
+    assert find(None, None, None, pairs) == Cluster("gpu07:61443", 8, 5, (2, 3))
+    with pytest.raises(ConfigError, match=r"4 processes .* share its 6 GPUs evenly"):
+        find(None, None, None, SLURM | {"CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5"})
     bound = SLURM | {"CUDA_VISIBLE_DEVICES": "1"}
     assert find(None, None, None, bound) == Cluster("gpu07:61443", 8, 5)
     two_each = shared | {"SLURM_GPUS_PER_TASK": "2", "CUDA_VISIBLE_DEVICES": "0,1"}

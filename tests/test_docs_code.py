@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -217,6 +218,42 @@ def test_the_jobs_without_gpus(cluster):
                     cli.parse_config(line.split()[2:])
                 (cluster / folder).mkdir(parents=True, exist_ok=True)
                 (cluster / folder / "config.json").touch()
+
+
+# Saves for a second after Ctrl-C or SIGTERM, as a training run may.
+SLOW = """#!/bin/bash
+save() { sleep 1; echo saved > saved; exit 0; }
+trap save INT TERM
+touch ready
+while :; do sleep 0.05; done
+"""
+
+
+@pytest.mark.parametrize("group", [True, False])
+def test_the_showcase_waits_until_what_it_trains_has_saved(tmp_path, group):
+    """Ctrl-C comes to both from the terminal, SIGTERM from a program to the parent alone."""
+    fake = tmp_path / "python"
+    fake.write_text(SLOW)
+    fake.chmod(0o755)
+    call = (
+        "import sys, showcase; sys.executable = sys.argv[1]; showcase.command('train')"
+    )
+    paths = [str(ROOT / "docs"), str(ROOT / "benchmarks"), str(ROOT)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", call, str(fake)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": ":".join(paths)},
+        start_new_session=True,
+    )
+    while not (tmp_path / "ready").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    if group:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.terminate()
+    assert process.wait(timeout=30) == 0
+    assert (tmp_path / "saved").exists()
 
 
 SRUN = """#!/bin/bash

@@ -279,6 +279,7 @@ def test_a_broken_driver_is_one_line(world, monkeypatch):
         ({}, "linux", [], "disable"),
         ({"DISPLAY": ":0"}, "linux", ["EGL"], None),
         ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", ["EGL"], None),
+        ({"DISPLAY": "login:10.0", "SLURM_JOB_ID": "7"}, "linux", ["EGL"], "egl"),
         ({"MUJOCO_GL": "glfw"}, "linux", ["EGL"], None),
         ({"DISPLAY": ""}, "linux", ["EGL"], "egl"),
         ({}, "darwin", ["EGL"], None),

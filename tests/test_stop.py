@@ -43,6 +43,29 @@ def test_a_closed_terminal_is_nothing_to_who_ignored_it(hangup):
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
+SAVING = """
+import os, signal, time
+from mjxhand.stop import Stop
+with Stop(lambda: print("late"), grace=0.2) as stop:
+    os.kill(os.getpid(), signal.SIGTERM)
+    stop.ends()
+    time.sleep(1.0)
+    print("saved")
+"""
+
+
+def test_saving_may_take_longer_than_the_grace():
+    """With others waiting for it, a process that left alone would be lost to them."""
+    done = subprocess.run(
+        [sys.executable, "-c", SAVING],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        check=True,
+    )
+    assert done.stdout == "saved\n"
+
+
 def test_a_person_in_a_hurry_and_a_scheduler_that_repeats_itself(capfd):
     with Stop():
         for _ in range(3):
