@@ -98,7 +98,8 @@ class Evaluator:
         Returns:
             Arrays `[T, ...]` (of `goal`, the task's pytree): of each control step the state
             it starts from (`qpos`, `qvel`, `goal`, `goals`, `goal_step`, `episode_step`,
-            `distance`, `began`), the servo targets it holds (`target`) and what came of it
+            `distance`, `began`), the servo targets it holds (`target`), those before
+            (`held`), what was drawn for its episode (`world`, by name) and what came of it
             (`success`, `dropped`, `ended`).
         """
         return self.play(policy, seed=seed, steps=steps, every_episode=False)[1]
@@ -207,6 +208,8 @@ def _frame(before: State, began, after: State, ended) -> dict[str, Any]:
         "distance": before.distance,
         "began": began,
         "target": after.target,
+        "held": before.target,
+        "world": {} if before.world is None else before.world.drawn,
         "success": after.metrics["success"] > 0,
         "dropped": after.metrics["dropped"] > 0,
         "ended": ended,

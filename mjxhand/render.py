@@ -198,7 +198,8 @@ def film(
     write = writer(path)
     scene = build(env.config.scene, with_meshes=True) if with_meshes else env.scene
     with Renderer(scene.mj_model, camera) as renderer:
-        replay = Replay(renderer, env.task, trajectory, env.config.physics.substeps)
+        substeps = env.config.physics.substeps
+        replay = Replay(renderer, env.task, trajectory, substeps, scene)
         seconds = env.config.env.goal_seconds
         pictures = (
             draw(picture, caption, label=env.label, goal_seconds=seconds)

@@ -1,5 +1,6 @@
 """A recorded trajectory simulated again, so that a film has more pictures than control steps."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,9 @@ import jax
 import mujoco
 import numpy as np
 
+from mjxhand import randomize
 from mjxhand.overlay import Caption
+from mjxhand.scene import Scene
 from mjxhand.tasks import Sign, Task
 
 if TYPE_CHECKING:
@@ -30,9 +33,11 @@ class Replay:
     task: Task
     trajectory: Trajectory
     substeps: int
+    scene: Scene | None = None
+    """Of the environment, where its episodes have worlds of their own (`trajectory["world"]`)."""
 
     def __post_init__(self) -> None:
-        self.model = self.renderer.model
+        self.model = copy.copy(self.renderer.model)
         self.data = mujoco.MjData(self.model)
         self.dt = self.model.opt.timestep  # s
         self.control = self.substeps * self.dt  # s
@@ -48,7 +53,7 @@ class Replay:
                     shown = event if now - event_time < ANNOUNCE_SECONDS else ""
                     yield self._shot(t, substep * self.dt, shown)
                     next_frame += 1
-                mujoco.mj_step(self.model, self.data)
+                self._step(t, substep)
             if self._event(t):
                 event, event_time = self._event(t), (t + 1) * self.control
             if self.trajectory["ended"][t]:
@@ -56,10 +61,26 @@ class Replay:
                 yield from [last] * round(HOLD_SECONDS * fps)
                 event_time = -np.inf
 
+    def _step(self, t: int, substep: int) -> None:
+        """One physics step of control step t; commands arrive late in some worlds."""
+        late = substep < self._delay(t)
+        self.data.ctrl[:] = self.trajectory["held" if late else "target"][t]
+        mujoco.mj_step(self.model, self.data)
+
+    def _delay(self, t: int) -> int:
+        """Physics steps until the command of control step t arrives."""
+        world = self.trajectory.get("world") or {}
+        seconds = float(world["delay"][t][0]) if "delay" in world else 0.0
+        return min(round(seconds / self.dt), self.substeps - 1)
+
     def _set(self, t: int) -> None:
+        world = self.trajectory.get("world") or {}
+        if world and self.scene and (t == 0 or self.trajectory["began"][t]):
+            drawn = {name: np.asarray(x[t]) for name, x in world.items()}
+            randomize.write(self.model, self.scene, drawn)
+            mujoco.mj_setConst(self.model, self.data)
         self.data.qpos[:] = self.trajectory["qpos"][t]
         self.data.qvel[:] = self.trajectory["qvel"][t]
-        self.data.ctrl[:] = self.trajectory["target"][t]
 
     def _event(self, t: int) -> str:
         """What the control step t ended with."""

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import imageio_ffmpeg
+import jax
 import mujoco
 import numpy as np
 import pytest
 from PIL import Image
 
-from mjxhand import _gl, meshes, overlay, render, scene, touch, video
+from mjxhand import _gl, agent, evaluate, meshes, overlay, render, scene, touch, video
 from mjxhand.command_options import RenderOptions
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
@@ -81,6 +82,37 @@ def test_two_pictures_per_control_step_and_a_pause_at_the_end(replay):
     assert times[8 : 8 + held] == [0.32] * held
     assert times[-4:] == [0.0, 0.04, 0.08, 0.12]
     assert [round(c.goal_time, 2) for c in captions[2:6]] == [0.08, 0.12, 0.0, 0.04]
+
+
+def test_between_control_steps_a_world_of_its_own_is_simulated(smoke):
+    config = replace(
+        smoke,
+        physics=replace(smoke.physics, impl="native"),
+        env=replace(smoke.env, randomize="link_mass,damping,gain,delay"),
+    )
+    env = Env(config)
+    made = agent.build(config, env.observation_sizes, env.num_actuators)
+    params = made.init(jax.random.PRNGKey(0))
+    policy = evaluate.Policy(config, made, params, made.init_stats(), update=0)
+    steps, substeps = 12, config.physics.substeps
+    seen = evaluate.Evaluator(env, made, 1).record(policy, steps=steps)
+    off = {}
+    with render.Renderer(env.scene.mj_model, render.Camera(**SMALL)) as renderer:
+        for world in (seen["world"], {}):
+            replay = Replay(
+                renderer, env.task, seen | {"world": world}, substeps, env.scene
+            )
+            off[bool(world)] = []
+            for t in range(steps - 1):
+                replay._set(t)
+                for substep in range(substeps):
+                    replay._step(t, substep)
+                if not seen["ended"][t]:
+                    joints = replay.data.qpos - seen["qpos"][t + 1]
+                    off[bool(world)].append(np.abs(joints[:24]).max())
+    assert max(off[True]) < 2e-3 < 0.02 < max(off[False])  # rad
+    plain = scene.build(config.scene).mj_model
+    np.testing.assert_array_equal(env.scene.mj_model.body_mass, plain.body_mass)
 
 
 def test_more_pictures_than_physics_steps_keep_the_speed(replay):
@@ -185,7 +217,7 @@ def test_still_shows_the_goal_cube_turning(world, tmp_path):
 
 def test_the_word_goal_stands_below_the_goal_cube(replay):
     data = replay.data
-    replay.model.light_castshadow[:] = 0
+    replay.renderer.model.light_castshadow[:] = 0
     mujoco.mj_forward(replay.model, data)
     place = data.mocap_pos[0]
     x, y = replay.renderer.project_below(data, place)
