@@ -348,6 +348,8 @@ def test_labels_are_honest():
     assert "full task" in full.label
     assert "full task" not in near.label
     assert "1.00 rad" in near.label
+    small = mjxhand.make("reorient", impl="native", pool_size=8, cube_edge=0.045)
+    assert small.label.endswith(", cube sized 45 mm")
     for task in ("reach", "opposition"):
         assert "the wrist held" not in mjxhand.make(task, impl="native").label
         assert (

@@ -2,7 +2,7 @@
 
 import math
 
-from mjxhand.config import Config, ConfigError, EnvConfig
+from mjxhand.config import Config, ConfigError, EnvConfig, SceneConfig
 
 CUBES = ("auto", "cube")
 """Values of `scene.object` that put a cube into the hand."""
@@ -37,6 +37,8 @@ def variants(config: Config, thing: str) -> list[str]:
     cfg, said = config.env, []
     if thing != "cube":
         said.append(f"of {'an' if thing == 'egg' else 'a'} {thing}")
+    if config.scene.cube_edge != SceneConfig.cube_edge:
+        said.append(f"{thing} sized {1000 * config.scene.cube_edge:g} mm")
     if cfg.threshold != EnvConfig.threshold:
         said.append(f"within {cfg.threshold:g} rad")
     if cfg.position_tolerance is not None:
