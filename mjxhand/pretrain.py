@@ -101,6 +101,12 @@ def parse(argv: Sequence[str]) -> tuple[Config, PretrainOptions]:
                 f"--{option.replace('_', '-')} is {getattr(parsed.options, option)}: it "
                 "must be above 0"
             )
+    for setting in ("freeze_vision", "weights"):
+        if getattr(parsed.network, setting):
+            raise ConfigError(
+                f"network.{setting} does nothing in {PROG}, which teaches V1 to IT alone: leave "
+                "it out (--network.vision-stream begins with another stream's weights)"
+            )
     chosen = {part: getattr(parsed, part) for part in parts}
     # Goals do not matter here, nor how they are told.
     chosen["env"] = dataclasses.replace(

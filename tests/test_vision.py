@@ -406,6 +406,7 @@ def test_two_updates_from_pixels_leave_a_frozen_stream(stream, smoke):
         (["opposition", "--frames", "8"], "leaves the hand empty"),
         (["smoke", "--out", "nowhere/v.npz"], "a folder that is there"),
         (["smoke", "--env.frame-size", "4"], "at least 16"),
+        (["smoke", "--network.freeze-vision"], "network.freeze_vision does nothing in"),
     ],
 )
 def test_pretraining_says_what_is_wrong(argv, message, capsys, tmp_path, monkeypatch):
