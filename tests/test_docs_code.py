@@ -229,8 +229,16 @@ while :; do sleep 0.05; done
 """
 
 
+@pytest.fixture
+def interrupts():
+    """What Ctrl-C does, also where the tests were started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("group", [True, False])
-def test_the_showcase_waits_until_what_it_trains_has_saved(tmp_path, group):
+def test_the_showcase_waits_until_what_it_trains_has_saved(tmp_path, group, interrupts):
     """Ctrl-C comes to both from the terminal, SIGTERM from a program to the parent alone."""
     fake = tmp_path / "python"
     fake.write_text(SLOW)

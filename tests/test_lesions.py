@@ -183,7 +183,7 @@ class Cued:
     num_actuators = 1
     observation_sizes = CUED
     config = SimpleNamespace(
-        control_seconds=0.1, env=SimpleNamespace(goal_angle_max=1.0)
+        control_seconds=0.1, env=SimpleNamespace(goal_angle_max=1.0, hold_wrist=False)
     )
     task = SimpleNamespace(num_goals=GOALS, threshold=0.0, unit="")
 
