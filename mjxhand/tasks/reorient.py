@@ -113,10 +113,8 @@ class Reorient(Task):
 
     @property
     def _errs(self) -> bool:
-        if (
-            self.cfg.vision == "pixels"
-        ):  # the environment gives the critic the true pose
-            return False
+        if self.cfg.vision == "pixels":
+            return False  # no pose is told; the environment gives the critic the true one
         rows = rows_of(self.config, self.scene.object)
         return any(row.told for row in rows.values())
 
