@@ -113,8 +113,9 @@ class Reorient(Task):
 
     @property
     def _errs(self) -> bool:
+        # No pose is told of frames, and the environment gives the critic the true one.
         if self.cfg.vision == "pixels":
-            return False  # no pose is told; the environment gives the critic the true one
+            return False
         rows = rows_of(self.config, self.scene.object)
         return any(row.told for row in rows.values())
 
