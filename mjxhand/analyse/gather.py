@@ -209,6 +209,7 @@ class _Lift:
         self._scale = np.where(deviation > 1e-6, deviation, np.inf)
         rng = np.random.default_rng(0)
         size = len(self._mean)
+        # Sums and thresholds at which about half of the units are silent, as of an untrained area.
         self._weights = rng.normal(size=(size, CURVES)) * 1.5 / np.sqrt(size)
         self._bias = rng.normal(size=CURVES) * 0.5
 
