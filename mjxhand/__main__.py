@@ -16,10 +16,10 @@ COMMANDS = {
     "analyse.across": "what holds over the analyses of several networks",
     "pretrain": "teach V1 to IT the object's pose from camera frames",
     "pretrained": "a policy small enough to send",
-    "export": "a run that goes on on another machine",
+    "export": "a copy of a run that continues on another machine",
     "atlas": "areas, units, pathways and their sources",
     "randomize": "what domain randomisation changes",
-    "doctor": "what this machine is, and a test of 20 seconds",
+    "doctor": "what this machine has, and a 20-second test",
 }
 
 
