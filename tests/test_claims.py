@@ -73,11 +73,15 @@ def verdicts(values=None, control=None, mixed=(), shared=0.0, both=None):
     return found["verdict"].tolist()
 
 
+EXCEEDS = "is shown to exceed all other areas"
+
+
 @pytest.mark.parametrize(
     ("values", "control", "expected"),
     [
         ((0.6, 0.3, 0.05), (0, 0, 0), "agrees"),
-        ((0.6, 0.3, 0.5), (0, 0, 0), "partly: both, but not shown to exceed all other areas"),
+        ((0.6, 0.3, 0.5), (0, 0, 0), f"partly: both, but PMC alone {EXCEEDS}"),
+        ((0.6, 0.3, 0.7), (0, 0, 0), f"partly: both, but neither {EXCEEDS}"),
         ((0.6, 0.3, 0.05), (0, 0.3, 0), "partly: PMC"),
         ((0.01, 0.01, 0.0), (0, 0, 0), "does not agree"),
         ((0.6, 0.3, 0.05), (0.6, 0.3, 0.05), claims.SAME),
@@ -94,8 +98,8 @@ def ahead(pmc, m1, lpfc, reduced=None):
     return {(a, "profile", "command 0.8"): r2 for a, r2 in values.items()}
 
 
-def senses(linear, nonlinear=None, command=None):
-    told = (linear, nonlinear or linear, command or linear)
+def senses(linear, nonlinear=None, command=None, both=None):
+    told = (linear, nonlinear or linear, command or linear, both or linear)
     return {
         (name, "profile", "command 0.8"): v
         for name, v in zip(claims.SENSES, told, strict=True)
@@ -112,14 +116,17 @@ def test_a_planner_beats_every_rival_and_its_untrained_self():
     assert "LPFC" not in relay
     over = "over M1, over LPFC, over all senses"
     wide = verdicts(ahead(0.5, 0.3, 0.4, 0.29), flat, both=told)[plans]
-    assert wide == (
-        f"partly: {over}, over all senses (nonlinear), over all senses and the command"
-    )
+    rivals = [f"over {name}" for name in claims.SENSES[1:]]
+    assert wide == ", ".join([f"partly: {over}", *rivals])
     # No plan is what random units, too, make of the present senses, or the present command.
     made = verdicts(ahead(0.5, 0.3, 0.4), flat, both=senses(0.3, nonlinear=0.6))[plans]
     assert made.startswith(f"partly: {over}, over all senses and the command")
     made = verdicts(ahead(0.5, 0.3, 0.4), flat, both=senses(0.3, command=0.6))[plans]
-    assert made.startswith(f"partly: {over}, over all senses (nonlinear), over M1")
+    assert made.startswith(
+        f"partly: {over}, over all senses (nonlinear), over all senses and the command (nonlinear),"
+    )
+    made = verdicts(ahead(0.5, 0.3, 0.4), flat, both=senses(0.3, both=0.6))[plans]
+    assert made.startswith(", ".join([f"partly: {over}", *rivals[:2], "over M1"]))
     same = ahead(0.5, 0.3, 0.4)
     assert verdicts(same, same, both=told)[plans] == claims.SAME
     assert verdicts(ahead(0.3, 0.5, 0.4), flat, both=told)[plans] == "does not agree"
@@ -190,7 +197,7 @@ def test_the_plan_table_has_both_networks_and_their_difference():
     assert found["over M1", "trained"] == pytest.approx(0.2)
     assert found["over M1", "untrained"] == pytest.approx(0.1)
     assert found["over LPFC", "trained minus untrained"] == pytest.approx(0.1)
-    assert len(found) == 6 * 3
+    assert len(found) == (3 + len(claims.SENSES)) * 3
 
 
 def test_without_pmc_and_m1_nothing_is_said_of_them():

@@ -150,6 +150,7 @@ def gathered(values, lead_of):
     """A `Gathering` with a planning profile: area → its activity `[n, U]`."""
     y = np.concatenate([lead_of(lead) for lead in gather.PROFILE_SECONDS] * 2, axis=1)
     window = gather.Window(gather.PROFILE, 1.6)
+    window.leads = {s: s for s in gather.PROFILE_SECONDS}
     names = [
         f"{what} {s:g}"
         for what in ("action", "command")
@@ -166,6 +167,16 @@ def gathered(values, lead_of):
     return gather.Gathering(
         {gather.PROFILE: window}, moments.Joint({}), empty, areas, (), 10, 100
     )
+
+
+def test_leads_are_whole_control_steps():
+    """Only the lead of no time is the present command."""
+    usual = gather.profile_leads(0.08)
+    assert list(usual.values()) == [0, 1, 2, 3, 5, 10, 15, 20]
+    assert tuple(usual) == gather.PROFILE_SECONDS
+    coarse = gather.profile_leads(0.2)
+    assert list(coarse.values()) == [0, 1, 2, 4, 6, 8]
+    assert list(coarse)[:2] == [0.0, 0.24]  # 0.08, 0.16 and 0.24 s are one step
 
 
 def test_an_area_that_plans_is_told_from_one_that_executes():
@@ -205,10 +216,17 @@ def test_an_area_that_plans_is_told_from_one_that_executes():
 def test_permuted_keeps_episodes_whole():
     episode = np.repeat([3, 5, 9], [2, 3, 4])
     y = episode[:, None] * 10 + np.arange(9)[:, None]
-    mixed = decoding.permuted(y, episode, RNG(4))
-    assert sorted(mixed[:, 0]) == sorted(y[:, 0])
-    ids = mixed[:, 0] // 10
-    assert (np.diff(ids) != 0).sum() <= 3
+    seen = set()
+    for seed in range(40):
+        parts = np.split(decoding.permuted(y, episode, RNG(seed))[:, 0], [2, 5])
+        others = [int(part[0] // 10) for part in parts]
+        assert sorted(others) == [3, 5, 9]
+        for part, other in zip(parts, others, strict=True):
+            # From the beginning of the other, and from there again where that is shorter.
+            whole = y[episode == other, 0]
+            assert part.tolist() == [whole[i % len(whole)] for i in range(len(part))]
+        seen.add(tuple(others))
+    assert len(seen) == 6
 
 
 def test_nonlinear_control_finds_what_ridge_cannot():

@@ -102,6 +102,16 @@ def test_a_map_without_fixed_points_has_none():
     found = dynamics.fixed_points(lambda x, u: x + 1.0, np.zeros((3, 2)), np.zeros(1))
     assert found.found == 0
     assert dynamics.modes(found, DT).empty
+
+    def integrate(state, drive):  # the first cell adds up, the second decays
+        return jnp.stack([state[0] + drive[0], 0.5 * state[1]])
+
+    states = np.array([[3.0, 4.0], [7.0, 0.2], [-1.0, 2.0]])
+    slow = dynamics.slowest_state(integrate, states, np.ones(1))
+    np.testing.assert_allclose(slow.points, [[7.0, 0.2]])
+    np.testing.assert_allclose(np.sort(slow.eigenvalues[0].real), [0.5, 1.0])
+    np.testing.assert_allclose(slow.speed, np.hypot(1, [2, 0.1, 1]), rtol=1e-5)
+    assert np.isinf(dynamics.modes(slow, DT).tau.iloc[0])
     with pytest.raises(ConfigError, match="finite starts"):
         dynamics.fixed_points(lambda x, u: x, np.full((2, 2), np.nan), np.zeros(1))
 
@@ -174,6 +184,17 @@ def test_slow_units_that_share_nothing_with_slow_labels_are_not_tuned():
     assert found["tuned"].sum() == 0
     shuffled = tuning.tuning(x, label, np.arange(2000), permutations=50)
     assert shuffled["tuned"].all()
+
+
+def test_slow_labels_of_starts_of_unequal_length_are_not_tuned():
+    """Laid end to end, labels would reach over starts, and four of five such areas be tuned."""
+    rng, some = np.random.default_rng(9), 0
+    for _ in range(20):
+        start = np.repeat(np.arange(40), rng.integers(3, 40, size=40))
+        label = rng.integers(6, size=40)[start]
+        x = rng.normal(size=(40, 8))[start] + 0.1 * rng.normal(size=(len(start), 8))
+        some += tuning.tuning(x, label, start, permutations=40)["tuned"].any()
+    assert some <= 5  # one of twenty is due
 
 
 def test_a_silent_area_has_no_tuned_units():

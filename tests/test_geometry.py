@@ -115,6 +115,8 @@ def test_dimensions_of_slow_activity_are_not_underrated():
         naive.append(geometry.participation_ratio(joint.covariance("x", "x")))
     assert np.mean(naive) < 15
     assert np.mean([row.ratio for row in found]) == pytest.approx(20, rel=0.05)
+    even = [row.ratio_standardised for row in found]
+    assert np.mean(even) == pytest.approx(20, rel=0.05)
     assert np.mean([row.low <= 20 <= row.high for row in found]) >= 0.85
 
 

@@ -268,6 +268,7 @@ def test_a_planted_effect_is_found():
         assert table.goals[name] == GOALS, name
         assert table.time_out_rate[name] == 0
         assert table.change[name] == table.change_ci95[name] == 0
+        assert table.time_out_change[name] == 0
         assert 0 < table.time_out_change_ci95[name] < 0.02
         assert table.seconds_per_goal[name] == pytest.approx(0.1 * (DELAY + 1))
     for name in needed:
@@ -278,7 +279,9 @@ def test_a_planted_effect_is_found():
         assert low < chance < low + 3 * table.ci95[name], name
         assert table.change[name] == pytest.approx(table.goals[name] - GOALS)
         assert table.time_out_rate[name] > 0.9
-        assert table.time_out_change[name] == table.time_out_rate[name]
+        # Half an episode is added to each of the four outcomes.
+        of_all = table.time_out_rate[name] * 200 / 202
+        assert table.time_out_change[name] == pytest.approx(of_all)
 
 
 def test_random_units_are_drawn_several_times():
@@ -322,7 +325,7 @@ def test_changes_are_paired():
     # 1.966 √(0.3 · 0.7 / 399); that of the mean alone is 1.966 √(8 / 399).
     assert row["change_ci95"] == pytest.approx(0.045, abs=0.005)
     assert row["ci95"] == pytest.approx(0.28, abs=0.03)
-    assert row["drop_change"] == pytest.approx(0.025)
+    assert row["drop_change"] == pytest.approx(10 / 402)
     # 10.5 won and 0.5 lost of 402: 1.96 √(11 - 10² / 402) / 402.
     assert row["drop_change_ci95"] == pytest.approx(0.01599, abs=1e-5)
 

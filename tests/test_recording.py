@@ -239,25 +239,30 @@ def test_gathering_streams_what_memory_would_hold(recorded):
     # The senses side by side are a source of their own.
     both = found.windows["present"].sums.moments(gather.ALL_SENSES)
     assert both.x_sum.shape[1] == sum(recorded.sizes[n] for n in found.senses)
-    # What the planning profile has beside: the senses by standard deviations, cut at 3.
-    shards = list(recorded.shards([*found.senses, "command", "segment"]))
-    seen = np.stack([np.concatenate([s[n] for n in found.senses], -1) for s in shards])
+    # What the planning profile has beside: senses and command by standard deviations, cut at 3.
+    parts = [*found.senses, "command"]
+    seen = np.stack(
+        [np.concatenate([s[n] for n in parts], -1) for s in recorded.shards(parts)]
+    )
     seen = seen - seen.mean((0, 1, 2))
     deviation = seen.std((0, 1, 2))
     seen = np.clip(seen / np.where(deviation > 1e-6, deviation, np.inf), -3, 3)
     ahead = gather.gather(recorded, groups=3).windows["profile"]
+    assert ahead.leads == {s: s for s in gather.PROFILE_SECONDS}
     assert ahead.sums.samples == 0  # no goal lasts so long
     lift = gather._Lift(recorded, found.senses)
     used = np.zeros((ENVS, LENGTH), bool)
     used[2, 5:9] = True
-    both = lift(1, gather.WITH_COMMAND, used)
-    np.testing.assert_allclose(both[:, :-20], seen[1, 2, 5:9], atol=1e-4)
-    np.testing.assert_array_equal(both[:, -20:], shards[1]["command"][2, 5:9])
-    curved = lift(1, gather.CURVED_SENSES, used)
-    np.testing.assert_allclose(curved[:, : -gather.CURVES], both[:, :-20])
-    units = curved[:, -gather.CURVES :]
-    assert units.min() == 0
-    assert 0.3 < (units > 0).mean() < 0.7
+    made = lift(1, used)
+    assert tuple(made) == gather.AHEAD_ONLY
+    both = made[gather.WITH_COMMAND]
+    np.testing.assert_allclose(both, seen[1, 2, 5:9], atol=1e-4)
+    for name, received in ((gather.CURVED_SENSES, -20), (gather.CURVED_BOTH, None)):
+        curved = made[name]
+        np.testing.assert_allclose(curved[:, : -gather.CURVES], both[:, :received])
+        units = curved[:, -gather.CURVES :]
+        assert units.min() == 0
+        assert 0.3 < (units > 0).mean() < 0.7
     # A sense that no area receives is none of the network's.
     few = gather.gather(recorded, groups=3, received=("goal", "proprioception"))
     assert few.senses == ("sense/goal", "sense/proprioception")

@@ -15,6 +15,7 @@ from mjxhand.analyse import planning
 from mjxhand.analyse.evidence import Evidence, Part
 from mjxhand.analyse.gather import (
     ALL_SENSES,
+    CURVED_BOTH,
     CURVED_SENSES,
     CURVES,
     PAST,
@@ -30,7 +31,8 @@ PLANNER, EXECUTOR = "PMC", "M1"
 REDUCED = f"{PLANNER} cut to the size of {EXECUTOR}"
 """Area of the rows of `evidence` that `planning.reduced` gives."""
 SENSES = tuple(
-    name.removeprefix(SENSE) for name in (ALL_SENSES, CURVED_SENSES, WITH_COMMAND)
+    name.removeprefix(SENSE)
+    for name in (ALL_SENSES, CURVED_SENSES, WITH_COMMAND, CURVED_BOTH)
 )
 RIVALS = (EXECUTOR, "LPFC", *SENSES)
 """What has to foretell worse, if the planner plans: an area is a nonlinear function of the senses
@@ -131,12 +133,17 @@ def _reward(evidence: Evidence, decoding, window: str, target: str, measure: str
         parts.append(Part(area, own, fresh, chance if chance == chance else LEAST))
     said = verdict(parts)
     others = [a for a in evidence.areas if a not in (PLANNER, EXECUTOR, REDUCED)]
-    if said == YES and not all(
-        _exceeds(evidence.gap("trained", area, other, window, target))
+    above = [
+        area
         for area in (PLANNER, EXECUTOR)
-        for other in others
-    ):
-        said = f"{PARTLY}: both, but not shown to exceed all other areas"
+        if all(
+            _exceeds(evidence.gap("trained", area, other, window, target))
+            for other in others
+        )
+    ]
+    if said == YES and len(above) < 2:
+        which = f"{above[0]} alone is" if above else "neither is"
+        said = f"{PARTLY}: both, but {which} shown to exceed all other areas"
     return _claim(
         REWARD,
         "PMC 0.67, M1 0.25, all others at most 0.08",
@@ -212,9 +219,9 @@ def _plans(evidence: Evidence) -> Claim:
         f"{PLANNER} plans",
         "not measured on actions",
         f"differences of R² of the trained network's command {planning.AHEAD:g} s ahead: {PLANNER} "
-        f"over {EXECUTOR}, LPFC, all senses, {CURVES} random units that receive them, and the "
-        f"senses with the present command. That {EXECUTOR} tells the present command best is no "
-        "finding: it alone feeds the actions",
+        f"over {EXECUTOR}, LPFC, all senses, {CURVES} random units that receive them, the senses "
+        f"with the present command, and {CURVES} random units that receive both. That {EXECUTOR} "
+        "tells the present command best is no finding: it alone feeds the actions",
         plan_parts(evidence),
     )
 

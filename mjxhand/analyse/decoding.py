@@ -64,7 +64,11 @@ def decode(
 
 
 def permuted(y: np.ndarray, start: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Targets with whole start states in another order.
+    """Each start state's samples with the targets of another start state.
+
+    From the beginning of that one; repeated, or cut, where lengths differ. Laid end to end
+    instead, the targets of one start would reach over the borders of two: they would hang less
+    together with activity than whole start states do by chance.
 
     Args:
         y: `[n, K]`, ordered by start state, episode and time.
@@ -72,7 +76,9 @@ def permuted(y: np.ndarray, start: np.ndarray, rng: np.random.Generator) -> np.n
     """
     edges = np.flatnonzero(np.r_[True, start[1:] != start[:-1]])
     runs = np.split(np.arange(len(start)), edges[1:])
-    return y[np.concatenate([runs[i] for i in rng.permutation(len(runs))])]
+    other = rng.permutation(len(runs))
+    pairs = zip(runs, other, strict=True)
+    return y[np.concatenate([np.resize(runs[i], len(run)) for run, i in pairs])]
 
 
 def chance(

@@ -191,15 +191,36 @@ def fixed_points(
     ends, speed = np.asarray(ends), np.asarray(speed)
     good = speed < tolerance
     points, share = distinct(ends[good], apart * max(float(starts.std()), 1e-3))
-    jacobian = jax.jit(jax.vmap(jax.jacfwd(lambda s: step(s, jnp.asarray(drive)))))
-    jacobians = jacobian(points) if len(points) else np.zeros((0, size, size))
     return FixedPoints(
         points,
         share * good.mean() if len(share) else share,
-        np.asarray(jacobians),
+        _jacobians(step, points, drive),
         speed,
         float(good.mean()),
     )
+
+
+@exact
+def slowest_state(step: Step, states: np.ndarray, drive: np.ndarray) -> FixedPoints:
+    """The one of the states `[M, S]` that the map moves least, in place of a fixed point.
+
+    Cells that integrate have fixed points, if any, far outside of the states that they visit;
+    what the map does where it is slow is then what can be said (Sussillo & Barak 2013).
+    """
+    given = jnp.asarray(drive)
+    moved = jax.jit(jax.vmap(lambda s: step(s, given) - s))(jnp.asarray(states))
+    speed = np.linalg.norm(np.asarray(moved), axis=1)
+    point = states[[int(speed.argmin())]]
+    jacobians = _jacobians(step, point, drive)
+    return FixedPoints(point, np.full(1, np.nan), jacobians, speed, 0.0)
+
+
+def _jacobians(step: Step, points: np.ndarray, drive: np.ndarray) -> np.ndarray:
+    """∂F/∂s at each point, `[P, S, S]`."""
+    if not len(points):
+        return np.zeros((0, points.shape[1], points.shape[1]))
+    jacobian = jax.jacfwd(lambda s: step(s, jnp.asarray(drive)))
+    return np.asarray(jax.jit(jax.vmap(jacobian))(jnp.asarray(points)))
 
 
 def distinct(points: np.ndarray, apart: float) -> tuple[np.ndarray, np.ndarray]:

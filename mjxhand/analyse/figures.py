@@ -19,7 +19,11 @@ PRESENT = (
 POLICIES = ("trained", "untrained")
 RIVAL_LINES = {
     name.removeprefix(SENSE): line
-    for name, line in zip((ALL_SENSES, *AHEAD_ONLY), (":", "-.", "--"), strict=True)
+    for name, line in zip(
+        (ALL_SENSES, *AHEAD_ONLY),
+        (":", "-.", "--", (0, (5, 1, 1, 1, 1, 1))),
+        strict=True,
+    )
 }
 """What no area is needed for, beside the planning profile of the areas."""
 
@@ -175,7 +179,7 @@ def planning(tables: Tables, folder: Path) -> None:
                 named = main or area in RIVAL_LINES
                 hue = style.colour(area, index) if main else "#d5d8dd"
                 axis.plot(
-                    one["seconds"], one["r2"], line, lw=1.8 if main else 0.8,
+                    one["seconds"], one["r2"], linestyle=line, lw=1.8 if main else 0.8,
                     color=style.INK if named and not main else hue,
                     zorder=3 if main else 1, label=area if named else None,
                 )  # fmt: skip

@@ -77,8 +77,15 @@ def _modes(axis, rows: pd.DataFrame) -> None:
             one["real"], one["imaginary"], s=5 if first else 3, lw=0,
             color=style.TRAINED if first else style.CONTROL, zorder=3 if first else 2,
         )  # fmt: skip
+    # Analyses of earlier versions have fixed points alone, and none of some inputs.
+    at = rows.get("at", pd.Series("fixed point", rows.index))
+    slow = rows["input"][at != "fixed point"]
     if not len(rows):
         axis.text(0, 0, "no fixed point\nfound", ha="center", va="center")
+    elif len(slow):
+        number = f"{slow.nunique()} of {len(inputs)} inputs"
+        text = f"no fixed point for {number}:\nthere at the slowest state"
+        axis.text(0.03, 0.97, text, transform=axis.transAxes, va="top", fontsize=6.5)
     far = max(1.0, rows[["real", "imaginary"]].abs().to_numpy().max(initial=0.0))
     axis.set(
         xlabel="real part", ylabel="imaginary part", aspect="equal",

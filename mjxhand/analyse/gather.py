@@ -25,7 +25,7 @@ AT_ONCE = 4
 """Most arrays of a shard in memory side by side."""
 SUCCESS_SECONDS = (0.8, 1.6)
 PROFILE_SECONDS = (0.0, 0.08, 0.16, 0.24, 0.4, 0.8, 1.2, 1.6)
-"""Leads of the planning profile, all on the same samples."""
+"""Leads of the planning profile, all on the same samples; `profile_leads` of other steps."""
 PRESENT, PAST, PROFILE = "present", "past", "profile"
 ALL_SENSES = SENSE + "all senses"
 """A source: the senses side by side, what any area could be made of at that step."""
@@ -33,9 +33,12 @@ CURVED_SENSES = SENSE + "all senses (nonlinear)"
 """A source for the planning profile: what fixed random units make of the present senses."""
 WITH_COMMAND = SENSE + "all senses and the command"
 """A source for the planning profile: commands resemble the ones that follow them."""
-AHEAD_ONLY = CURVED_SENSES, WITH_COMMAND
+CURVED_BOTH = SENSE + "all senses and the command (nonlinear)"
+"""A source for the planning profile: both of these, and what random units make of both."""
+AHEAD_ONLY = CURVED_SENSES, WITH_COMMAND, CURVED_BOTH
+_AHEAD = "ahead only"  # the task that adds up all of them
 CURVES = 600
-"""Random units, rectified, beside the senses themselves in `CURVED_SENSES`."""
+"""Random units, rectified, beside what they receive, in the sources that are nonlinear."""
 MOST_DEVIATIONS = 3.0
 """Where senses are cut in the sources of `AHEAD_ONLY`: a blow on a fingertip is many standard
 deviations of touch, and would decide a linear fit."""
@@ -43,15 +46,24 @@ deviations of touch, and would decide a linear fit."""
 Values = dict[str, np.ndarray]
 
 
+def profile_leads(step_seconds: float) -> dict[float, int]:
+    """`PROFILE_SECONDS` and their control steps; the last of those that round to the same."""
+    leads = {0: 0.0}
+    for lead in PROFILE_SECONDS[1:]:
+        leads[targets.steps_of(lead, step_seconds)] = lead
+    return {lead: steps for steps, lead in leads.items()}
+
+
 @dataclass
 class Window:
     """Targets that share their valid samples."""
 
     name: str
-    seconds: float  # how far ahead, s
+    seconds: float  # how far ahead, in whole control steps, s
     stride: int = 1  # one step in so many is used
     sums: Gathered = field(default_factory=Gathered)
     slices: dict[str, slice] = field(default_factory=dict)  # target → its columns
+    leads: dict[float, float] = field(default_factory=dict)  # of the profile: named → s
 
     def stack(self, values: Values) -> np.ndarray:
         """Targets `[N, T, k]` side by side, and where each is."""
@@ -139,7 +151,7 @@ def gather(
     senses = senses_of(recording)
     if received is not None:
         senses = tuple(n for n in senses if n.removeprefix(SENSE) in received)
-    sources = (*areas, *senses, ALL_SENSES, "action", *AHEAD_ONLY)
+    sources = (*areas, *senses, ALL_SENSES, "action", _AHEAD)
     lift = _Lift(recording, senses)
     episode, start = episodes_of(recording), starts.of_recording(recording)
     group = group_of(start, groups)
@@ -164,11 +176,10 @@ def gather(
         x_kept, x_joint = {}, {}
 
         def one(name: str, shard=shard, rows=rows, keep=keep, both=both):
-            if name in AHEAD_ONLY:
-                for window in windows:
-                    if window.name == PROFILE:
-                        used = rows[PROFILE][0]
-                        window.sums.source(name, lift(shard, name, used))
+            if name == _AHEAD:
+                sums = next(w.sums for w in windows if w.name == PROFILE)
+                for source, x in lift(shard, rows[PROFILE][0]).items():
+                    sums.source(source, x)
                 return None, None
             parts = senses if name == ALL_SENSES else (name,)
             x = np.concatenate(list(recording.read(shard, parts).values()), axis=-1)
@@ -197,46 +208,72 @@ def gather(
 
 
 class _Lift:
-    """Makes the sources of `AHEAD_ONLY`: standardised senses, and what random units give."""
+    """Makes the sources of `AHEAD_ONLY`: senses and command standardised, and random units."""
 
     def __init__(self, recording: Recording, senses: tuple[str, ...]):
-        self._recording, self._senses = recording, senses
-        self._mean = np.concatenate([recording.mean(name) for name in senses])
-        square = sum(
-            np.square(self._raw(i)).mean((0, 1)) for i in range(len(recording))
-        )
-        deviation = np.sqrt(np.maximum(square / len(recording), 0))
-        self._scale = np.where(deviation > 1e-6, deviation, np.inf)
+        self._recording, self._names = recording, (*senses, "command")
+        total = square = np.zeros(())
+        for arrays in recording.shards(self._names):
+            x = self._joined(arrays).astype(np.float64)
+            total = total + x.mean((0, 1))
+            square = square + np.square(x).mean((0, 1))
+        self._mean = total / len(recording)
+        variance = np.maximum(square / len(recording) - self._mean**2, 0)
+        # What a sum of squares in double precision cannot tell from no variance at all.
+        alive = variance > 1e-12 * np.maximum(self._mean**2, 1)
+        self._scale = np.where(alive, np.sqrt(np.where(alive, variance, 1)), np.inf)
+        self._commands = recording.sizes["command"]
         rng = np.random.default_rng(0)
         size = len(self._mean)
-        # Sums and thresholds at which about half of the units are silent, as of an untrained area.
-        self._weights = rng.normal(size=(size, CURVES)) * 1.5 / np.sqrt(size)
-        self._bias = rng.normal(size=CURVES) * 0.5
+        self._units = {
+            CURVED_SENSES: _random_units(rng, size - self._commands),
+            CURVED_BOTH: _random_units(rng, size),
+        }
 
-    def _raw(self, shard: int) -> np.ndarray:
-        """Deviations of all senses from their means, `[N, T, U]`."""
-        parts = self._recording.read(shard, self._senses).values()
-        return np.concatenate(list(parts), axis=-1) - self._mean
+    def _joined(self, arrays: Values) -> np.ndarray:
+        return np.concatenate([arrays[name] for name in self._names], axis=-1)
 
-    def __call__(self, shard: int, name: str, used: np.ndarray) -> np.ndarray:
-        """The source of a shard at the steps bool `[N, T]`: `[n, U]`."""
-        seen = self._raw(shard)[used] / self._scale
-        seen = np.clip(seen, -MOST_DEVIATIONS, MOST_DEVIATIONS)
-        if name == CURVED_SENSES:
-            more = np.maximum(seen @ self._weights + self._bias, 0)
-        else:
-            more = self._recording.read(shard, ["command"])["command"][used]
-        return np.concatenate([seen, more], axis=-1).astype(np.float32)
+    def __call__(self, shard: int, used: np.ndarray) -> Values:
+        """The sources of a shard at the steps bool `[N, T]`: `[n, U]` each."""
+        x = self._joined(self._recording.read(shard, self._names))[used]
+        x = (x - self._mean) / self._scale
+        x = np.clip(x, -MOST_DEVIATIONS, MOST_DEVIATIONS).astype(np.float32)
+        seen = x[:, : -self._commands]
+        return {
+            CURVED_SENSES: self._curved(CURVED_SENSES, seen),
+            WITH_COMMAND: x,
+            CURVED_BOTH: self._curved(CURVED_BOTH, x),
+        }
+
+    def _curved(self, name: str, x: np.ndarray) -> np.ndarray:
+        weights, bias = self._units[name]
+        return np.concatenate([x, np.maximum(x @ weights + bias, 0)], axis=-1)
+
+
+def _random_units(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights `[size, CURVES]` and biases of units that are silent about half of the time.
+
+    So are those of an untrained area.
+    """
+    weights = rng.normal(size=(size, CURVES)) * 1.5 / np.sqrt(size)
+    bias = rng.normal(size=CURVES) * 0.5
+    return weights.astype(np.float32), bias.astype(np.float32)
 
 
 def _windows(recording, groups, seconds, max_window) -> list[Window]:
     # Most samples of a window are valid or most are not: the stride is for all of them.
     stride = max(1, -(-recording.samples // max_window))
-    ahead = [Window(f"{s:g} s", s, stride, Gathered(groups)) for s in seconds]
-    soon = [
-        Window(f"success {s:g} s", s, stride, Gathered(groups)) for s in SUCCESS_SECONDS
-    ]
-    profile = Window(PROFILE, PROFILE_SECONDS[-1], stride, Gathered(groups))
+    dt = recording.step_seconds
+
+    def later(name: str, lead: float) -> Window:
+        # Rounded: steps of 0.08 s are to be told as 0.24 s, not as 0.24000000000000002.
+        actual = round(targets.steps_of(lead, dt) * dt, 6)
+        return Window(name, actual, stride, Gathered(groups))
+
+    ahead = [later(f"{s:g} s", s) for s in seconds]
+    soon = [later(f"success {s:g} s", s) for s in SUCCESS_SECONDS]
+    profile = later(PROFILE, PROFILE_SECONDS[-1])
+    profile.leads = {lead: round(n * dt, 6) for lead, n in profile_leads(dt).items()}
     now = [Window(name, 0.0, 1, Gathered(groups)) for name in (PRESENT, PAST)]
     return [*now, *ahead, *soon, profile]
 
@@ -257,8 +294,8 @@ def _values(
         return targets.success_soon(small, steps, length)
     if window.name == PROFILE:
         values, valid = {}, None
-        for lead in PROFILE_SECONDS:
-            ahead = targets.future(small, round(lead / dt), length)
+        for lead, steps in profile_leads(dt).items():
+            ahead = targets.future(small, steps, length)
             values[f"action {lead:g}"] = ahead.values["future action"]
             values[f"command {lead:g}"] = ahead.values["future command"]
             valid = ahead.valid

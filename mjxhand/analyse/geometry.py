@@ -32,12 +32,11 @@ def components_for(covariance: np.ndarray, share: float = 0.9) -> int:
     return int(np.searchsorted(np.cumsum(values) / values.sum(), share - 1e-9)) + 1
 
 
-def correlation(covariance: np.ndarray) -> np.ndarray:
-    """Correlation matrix of the units that vary."""
+def standard(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1 / deviation of the units that vary, and which these are, int."""
     variance = np.diag(covariance)
-    alive = variance > 1e-9 * variance.max(initial=1e-30)
-    scale = 1.0 / np.sqrt(variance[alive])
-    return covariance[np.ix_(alive, alive)] * scale[:, None] * scale
+    alive = np.flatnonzero(variance > 1e-9 * variance.max(initial=1e-30))
+    return 1.0 / np.sqrt(variance[alive]), alive
 
 
 def between_groups(products: np.ndarray) -> np.ndarray:
@@ -56,6 +55,17 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.where(below > 0, above / np.where(below > 0, below, 1.0), 0.0)
 
 
+def _participation(parts: np.ndarray) -> np.ndarray:
+    """Participation ratio from products of different groups, of all, then without each.
+
+    Args:
+        parts: each group's share of the covariance, `[G, U, U]`.
+    """
+    traces = np.trace(parts, axis1=1, axis2=2)
+    above = between_groups(np.outer(traces, traces))
+    return _ratio(above, between_groups(_products(parts)))
+
+
 def dimensions(joint: Joint, names: Iterable[str]) -> pd.DataFrame:
     """Dimensionality of each variable.
 
@@ -63,27 +73,26 @@ def dimensions(joint: Joint, names: Iterable[str]) -> pd.DataFrame:
         `source, units, silent` (units that never vary), `ratio` (participation ratio of the
         covariance, from products of different groups of start states: where groups share little
         it may exceed the units; `low`, `high`),
-        `ratio_standardised` (every unit with the same weight), `components90`.
+        `ratio_standardised` (the same, every unit with the same weight), `components90`
+        (components that hold 90 % of the variance, of the covariance as it is: few start states
+        make them too few).
     """
     rows = []
     for name in names:
         whole = joint.covariance(name, name)
         parts = joint.parts(name, name)
-        traces = np.trace(parts, axis1=1, axis2=2)
-        ratio = _ratio(
-            between_groups(np.outer(traces, traces)), between_groups(_products(parts))
-        )
-        estimate = jackknife(*_first_and_rest(ratio))
-        even = correlation(whole)
+        estimate = jackknife(*_first_and_rest(_participation(parts)))
+        scale, alive = standard(whole)
+        even = parts[:, alive][:, :, alive] * scale[:, None] * scale
         rows.append(
             {
                 "source": name,
                 "units": len(whole),
-                "silent": len(whole) - len(even),
+                "silent": len(whole) - len(scale),
                 "ratio": estimate.value,
                 "low": estimate.low,
                 "high": estimate.high,
-                "ratio_standardised": participation_ratio(even),
+                "ratio_standardised": float(_participation(even)[0]),
                 "components90": components_for(whole),
             }
         )

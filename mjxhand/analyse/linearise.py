@@ -12,6 +12,7 @@ STARTS = 32
 """States from which fixed points are looked for, per input."""
 INPUTS = 4
 """Typical inputs: the mean one and those of steps drawn at random."""
+FIXED, SLOWEST = "fixed point", "slowest state"
 WINDOW = 32
 """Control steps over which the starts are reached, from zero."""
 
@@ -25,9 +26,11 @@ def tables(
         prefix: whose activity was recorded, `recording.AREA` or `recording.CONTROL`.
 
     Returns:
-        `modes` (`dynamics.modes` and `input`), `fixed_points` (by input: `points`, how many
-        are `stable`, share of starts that `found` one, median final `speed`, `slowest` time
-        constant, s) and `spectrum` (`input, point, real, imaginary` of every eigenvalue).
+        `modes` (`dynamics.modes`, `input` and `at`), `fixed_points` (by input: `points`, how
+        many are `stable`, share of starts that `found` one, median final `speed`, `slowest` time
+        constant, s) and `spectrum` (`input, at, point, real, imaginary` of every eigenvalue).
+        `at` is "fixed point" or, for inputs for which none was found, "slowest state" that the
+        area visits.
     """
     core = dynamics.core(policy, area)
     starts, typical = _typical(recording, policy, prefix, core, seed)
@@ -35,14 +38,20 @@ def tables(
     for number, drive in enumerate(typical):
         found = dynamics.fixed_points(core.step, starts, drive)
         name = "mean" if number == 0 else f"step {number}"
-        rows.append(dynamics.modes(found, recording.step_seconds).assign(input=name))
-        summary.append({"input": name} | _summary(found, rows[-1]))
+        modes = dynamics.modes(found, recording.step_seconds)
+        summary.append({"input": name} | _summary(found, modes))
+        at = FIXED
+        if not len(found.points):
+            at, found = SLOWEST, dynamics.slowest_state(core.step, starts, drive)
+            modes = dynamics.modes(found, recording.step_seconds)
+        rows.append(modes.assign(input=name, at=at))
         spectrum += [
-            {"input": name, "point": index, "real": v.real, "imaginary": v.imag}
+            {"input": name, "at": at, "point": index, "real": v.real}
+            | {"imaginary": v.imag}
             for index, values in enumerate(found.eigenvalues)
             for v in values
         ]
-    columns = ["input", "point", "real", "imaginary"]
+    columns = ["input", "at", "point", "real", "imaginary"]
     return {
         "modes": pd.concat(rows, ignore_index=True),
         "fixed_points": pd.DataFrame(summary),

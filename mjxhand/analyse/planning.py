@@ -42,7 +42,7 @@ def profile(
         lambda name: _scores(window.sums.moments(name)), gathering.sources_ahead
     )
     for source, scores in fits:
-        for lead in PROFILE_SECONDS:
+        for lead, actual in window.leads.items():
             name = target(what, lead)
             found = ridge.blocks(scores, window.slices[name])
             estimate = found.estimate()
@@ -50,7 +50,7 @@ def profile(
                 {
                     "source": source,
                     "target": what,
-                    "seconds": lead,
+                    "seconds": actual,
                     "r2": estimate.value,
                     "low": estimate.low,
                     "high": estimate.high,

@@ -2,7 +2,7 @@
 
     OUT/recording/manifest.json     how it was made, and every whole shard
     OUT/recording/00000.npz         arrays [N, T, ...]: N environments, T control steps
-    OUT/recording/carry.npz         where the next shard goes on
+    OUT/recording/N-carry.npz       where shard N, the next, goes on
 
 Data only: nothing is pickled. A shard is whole or not there. The last axis but the features
 is time, so that a window ahead of a step is a slice; the steps that follow a shard's last one

@@ -72,8 +72,8 @@ SECTIONS = (
         "feeds the actions, so that it tells the present command best by wiring, and the "
         "difference to it shrinks with the lead in any network. PMC is said to plan if at 0.8 s "
         "it foretells better than M1, LPFC, all senses, 600 random units that receive the "
-        "senses (“nonlinear”), and the senses with the present command, and does so more than "
-        "in the untrained network (table planning_test).",
+        "senses (“nonlinear”), the senses with the present command, and 600 random units that "
+        "receive these, and does so more than in the untrained network (table planning_test).",
     ),
     Section(
         "Dimensions",
@@ -120,8 +120,11 @@ SECTIONS = (
         "spectrum",
         "Eigenvalues of the step's Jacobian at the area's fixed points, under the mean input "
         "(blue) and those of single steps (grey): inside the circle activity decays, near it "
-        "slowly, off the real axis it turns. Right: mean paths of activity from the start of a "
-        "goal (dot), by the turn that the goal asks for, in the area's two leading components.",
+        "slowly, off the real axis it turns. Where no fixed point was found for an input, they "
+        "are those at the slowest state that the area visits: cells that integrate their input "
+        "come to rest far outside of the states that they visit, if anywhere. Right: mean paths "
+        "of activity from the start of a goal (dot), by the turn that the goal asks for, in the "
+        "area's two leading components.",
     ),
     Section(
         "Lesions",
