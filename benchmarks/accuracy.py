@@ -10,7 +10,6 @@ setting: the table has medians.
 """
 
 import argparse
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -168,17 +167,14 @@ def main() -> None:
     cases = tuple(c for c in CASES if not (args.no_jax and c.impl == "jax"))
     print("| setting | back end | cube position | cube angle |\n|---|---|---|---|")
     rows = measure(cases, args.start_pose)
-    if args.json:
-        result = {
-            "command": environment.command(),
-            "rollouts": ROLLOUTS * len(SEEDS),
-            "seconds": CONTROL_STEPS * CONTROL_SECONDS,
-            "start_pose": args.start_pose,
-            "reference": "C MuJoCo, 1 ms, 100 iterations",
-            **environment.describe(),
-            "rows": rows,
-        }
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+    environment.save(
+        args.json,
+        rollouts=ROLLOUTS * len(SEEDS),
+        seconds=CONTROL_STEPS * CONTROL_SECONDS,
+        start_pose=args.start_pose,
+        reference="C MuJoCo, 1 ms, 100 iterations",
+        rows=rows,
+    )
 
 
 if __name__ == "__main__":

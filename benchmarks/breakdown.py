@@ -13,7 +13,6 @@ of them, which it launches itself.
 
 import argparse
 import collections
-import json
 import os
 import sys
 import tempfile
@@ -38,7 +37,7 @@ SOURCES = (
     ("MJX: solver", "mjx/_src/solver"),
     ("MJX: solver", "mjxhand/newton"),
     ("MJX: sensors", "mjx/_src/sensor"),
-    ("MJX: the rest", "mjx/"),
+    ("MJX: the rest", "mujoco/mjx/"),
     ("MJX: the rest", "mjxhand/smooth"),
     ("MJX: the rest", "mjxhand/mjx_steps"),
     ("C MuJoCo", "mjxhand/foreign"),
@@ -60,7 +59,7 @@ def category(origin: hlo.Origin | None) -> str:
     if "warp" in name.lower():
         return WARP
     if name.endswith("/ffi_call"):
-        of_mjx = any("mjx/" in file for file in origin.files)
+        of_mjx = any("mujoco/mjx/" in file for file in origin.files)
         return WARP if of_mjx else "C MuJoCo"
     masters = [f for f in origin.files if not any(part in f for part in SERVANTS)]
     for file in masters:
@@ -232,13 +231,7 @@ def main() -> int:
     result = trace(args.preset, args.impl, args.num_envs)
     print("| part | share | per control step |\n|---|---|---|")
     show(result)
-    if args.json:
-        report = {
-            "command": environment.command(),
-            "breakdown": result,
-            **environment.describe(),
-        }
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+    environment.save(args.json, breakdown=result)
     return 0
 
 

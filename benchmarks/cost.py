@@ -9,7 +9,6 @@ process is counted, so that other programs disturb it little.
 """
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
@@ -129,9 +128,7 @@ def main() -> None:
                 f" | {100 * row['share']:.1f} % ({100 * low:.1f} to {100 * high:.1f}) |",
                 flush=True,
             )
-    if args.json:
-        result = {"command": environment.command(), **environment.describe()}
-        args.json.write_text(json.dumps({**result, "parts": rows}, indent=1) + "\n")
+            environment.save(args.json, parts=rows)
 
 
 if __name__ == "__main__":

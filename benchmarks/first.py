@@ -38,9 +38,12 @@ def wait(preset: str, options: list[str], cache: Path, out: Path) -> dict:
     process = subprocess.Popen([*command, *options], env=os.environ | caches)
     path = out / "metrics.jsonl"
     try:
-        while not (path.exists() and path.read_text().endswith("\n")):
-            if process.poll():
-                raise SystemExit(f"{' '.join(command)} failed")
+        while True:
+            ended = process.poll() is not None
+            if path.exists() and path.read_text().endswith("\n"):
+                break
+            if ended:
+                raise SystemExit(f"{' '.join(command)} ended without an update")
             time.sleep(0.02)
         seconds = time.perf_counter() - begin
         process.wait()

@@ -123,7 +123,7 @@ def operations(text: str) -> int:
     """Operations that a program runs per call: on a GPU about as many kernels are launched.
 
     One in a loop counts as often as the loop runs, or once where the compiler did not know
-    how often.
+    how often; all branches of a conditional count.
     """
     return sum(times for _, times in _running(text))
 
@@ -233,7 +233,11 @@ def _running(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _executed(text: str) -> Iterator[tuple[str, int | None]]:
-    """Every instruction that runs by itself, and how often per call; None: unknown."""
+    """Every instruction that runs by itself, and how often per call; None: unknown.
+
+    Of a conditional all branches are given, each as often as the conditional runs; what a loop
+    of unknown length holds is unknown, wherever that loop stands.
+    """
     computations, entry = _computations(text)
 
     def visit(name: str, times: int | None) -> Iterator[tuple[str, int | None]]:

@@ -3,7 +3,8 @@
 Both train the environment of one `config()`. Equal environments, unroll, epochs, minibatches;
 networks of about 300,000 parameters: brax's default (actor 4 x 32, critic 5 x 256, swish;
 318,000), and our `mlp` at 0.38 of its size (288,000). In each turn both begin a run anew on one
-device and are timed in the same updates, all but the first.
+device and are timed in the same updates. brax compiles its update twice, in its first two, so
+these are not timed, and a turn that compiles anything later is an error.
 """
 
 import contextlib
@@ -28,8 +29,9 @@ from mjxhand.env import Env
 
 ENVS, UNROLL, MINIBATCHES, EPOCHS = 256, 16, 4, 2
 UNITS_SCALE = 0.38
-UPDATES = 3
-"""Of a run begun anew; the first is not timed."""
+UPDATES, UNTIMED = 7, 2
+"""Of a run begun anew, and how many of them come before the timed ones."""
+COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 def make() -> Pair:
@@ -119,16 +121,54 @@ def _ours() -> Callable[[], float]:
 
     def once() -> float:
         learner, actors = program.init_learner(0), program.init_actors(0, params)
-        speeds = []
-        for _ in range(UPDATES):
-            begin = time.perf_counter()
-            learner, actors, _ = jax.block_until_ready(
-                program.update(learner, actors, params)
-            )
-            speeds.append(made.steps_per_update / (time.perf_counter() - begin))
-        return statistics.median(speeds[1:])
+        with Updates() as updates:
+            for _ in range(UPDATES):
+                begin = time.perf_counter()
+                learner, actors, _ = jax.block_until_ready(
+                    program.update(learner, actors, params)
+                )
+                updates.add(made.steps_per_update / (time.perf_counter() - begin))
+        return updates.speed()
 
     return once
+
+
+class Updates:
+    """Control steps/s of each update of a run, and what was compiled meanwhile."""
+
+    def __init__(self):
+        self._speeds: list[float] = []
+        self._compilations: list[int] = []
+        self._count = 0
+
+    def __enter__(self) -> "Updates":
+        jax.monitoring.register_event_duration_secs_listener(self._heard)
+        return self
+
+    def __exit__(self, *_) -> None:
+        jax.monitoring.unregister_event_duration_listener(self._heard)
+
+    def _heard(self, event: str, duration_secs: float, **_) -> None:
+        self._count += event == COMPILED
+
+    def add(self, speed: float) -> None:
+        """Note the speed of the update that has just ended."""
+        self._speeds.append(speed)
+        self._compilations.append(self._count)
+        self._count = 0
+
+    def speed(self) -> float:
+        """The median of the timed updates.
+
+        Raises:
+            RuntimeError: there were others than `UPDATES`, or a timed one compiled something.
+        """
+        if len(self._speeds) != UPDATES or any(self._compilations[UNTIMED:]):
+            raise RuntimeError(
+                f"of {UPDATES} updates those after the first {UNTIMED} are timed, and none of "
+                f"them may compile; compilations in each: {self._compilations}"
+            )
+        return statistics.median(self._speeds[UNTIMED:])
 
 
 def _theirs(impl: Impl) -> float:
@@ -136,23 +176,25 @@ def _theirs(impl: Impl) -> float:
 
     env = brax_side(impl)
     steps = ENVS * UNROLL
-    seen: list[float] = []
-    train.train(
-        env,
-        wrap_env_fn=brax_env.wrap,
-        num_timesteps=steps * UPDATES,
-        # Our environment ends its episodes itself: brax is to cut none.
-        episode_length=env.env.goal_steps * env.env.config.env.max_goals,
-        num_envs=ENVS,
-        unroll_length=UNROLL,
-        batch_size=ENVS // MINIBATCHES,
-        num_minibatches=MINIBATCHES,
-        num_updates_per_batch=EPOCHS,
-        normalize_observations=True,
-        num_evals=UPDATES + 1,
-        run_evals=False,
-        max_devices_per_host=1,
-        network_factory=brax_env.ppo_networks,
-        progress_fn=lambda _, m: seen.append(float(m["training/sps"])) if m else None,
-    )
-    return statistics.median(seen[1:])
+    with Updates() as updates:
+        train.train(
+            env,
+            wrap_env_fn=brax_env.wrap,
+            num_timesteps=steps * UPDATES,
+            # Our environment ends its episodes itself: brax is to cut none.
+            episode_length=env.env.goal_steps * env.env.config.env.max_goals,
+            num_envs=ENVS,
+            unroll_length=UNROLL,
+            batch_size=ENVS // MINIBATCHES,
+            num_minibatches=MINIBATCHES,
+            num_updates_per_batch=EPOCHS,
+            normalize_observations=True,
+            num_evals=UPDATES + 1,
+            run_evals=False,
+            max_devices_per_host=1,
+            network_factory=brax_env.ppo_networks,
+            progress_fn=lambda _, m: (
+                updates.add(float(m["training/sps"])) if m else None
+            ),
+        )
+    return updates.speed()

@@ -12,6 +12,7 @@ import re
 import statistics
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import environment
@@ -99,7 +100,9 @@ def main() -> int:
             result = environment.alone(run_case, name, args.repeats)
         except Exception as error:  # out of memory, say: the others are still wanted
             failed += 1
-            print(f"{name} failed: {str(error).strip().splitlines()[:1]}", flush=True)
+            traceback.print_exception(error)
+            what = str(error).strip().partition("\n")[0]
+            print(f"{name} failed: {type(error).__name__}: {what}", flush=True)
             continue
         results.append(result)
         for key in ("control_steps_per_second", "physics_steps_per_second"):

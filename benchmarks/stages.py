@@ -7,7 +7,6 @@ One thread, held cubes, the settings of the native back end, no sensors.
 
 import argparse
 import copy
-import json
 import sys
 from pathlib import Path
 
@@ -83,10 +82,7 @@ def main() -> int:
         f"{sum(result['microseconds'].values()):.1f} µs; {result['contacts']:.1f} contacts, "
         f"{result['constraint_rows']:.1f} rows, {result['solver_iterations']:.2f} iterations"
     )
-    if args.json:
-        report = {"command": environment.command(), "stages": result}
-        report |= environment.describe()
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+    environment.save(args.json, stages=result)
     return 0
 
 

@@ -207,7 +207,7 @@ def cost_table(report: dict) -> list[str]:
             f" | {row['microseconds']:,.0f} µs | {row['microseconds_without']:,.0f} µs"
             f" | {100 * row['share']:.1f} % ({low:.1f} to {high:.1f}) |"
         )
-    return lines + ["", f"One thread. Measured on {where(report)}."]
+    return lines + ["", f"`native` on one thread. Measured on {where(report)}."]
 
 
 def _compiled(report: dict) -> str:

@@ -49,9 +49,10 @@ def gae(
 
     Reference: Schulman et al. 2016, arXiv:1506.02438, eq. 16.
     """
-    alive = 1.0 - terminated.astype(reward.dtype)
+    # Selected, not multiplied by 0: of a state that is no number V is none either.
+    ahead = jnp.where(terminated.astype(bool), 0.0, next_value)
     going = 1.0 - episode_end.astype(reward.dtype)
-    delta = reward + gamma * alive * next_value - value
+    delta = reward + gamma * ahead - value
 
     def backward(advantage, step):
         delta_t, going_t = step

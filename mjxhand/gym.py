@@ -111,7 +111,8 @@ class HandVectorEnv(gymnasium.vector.VectorEnv):
 
     A copy whose episode ends begins the next in the same step; the observation and the
     metrics of the end are in `info["final_obs"]` and `info["final_info"]`, marked by
-    `info["_final_obs"]`.
+    `info["_final_obs"]` and laid out as Gymnasium's own: `final_obs` is an object array `[N]`
+    of observations, None where no episode ended.
     """
 
     metadata = {  # noqa: RUF012  Gymnasium's own type
@@ -147,10 +148,14 @@ class HandVectorEnv(gymnasium.vector.VectorEnv):
         self._state = state
         terminated, truncated = _host((stepped.terminated, stepped.truncated))
         ended = terminated | truncated
-        info: dict[str, Any] = _host(stepped.metrics)
+        info = _marked(_host(stepped.metrics), np.ones(self.num_envs, bool))
         if ended.any():
-            info["final_obs"], info["_final_obs"] = _host(stepped.obs), ended
-            info["final_info"], info["_final_info"] = _host(stepped.metrics), ended
+            last, final = _host(stepped.obs), np.full(self.num_envs, None, object)
+            for i in np.flatnonzero(ended):
+                final[i] = {name: x[i] for name, x in last.items()}
+            info["final_obs"], info["_final_obs"] = final, ended
+            info["final_info"] = _marked(_host(stepped.metrics), ended)
+            info["_final_info"] = ended
         return (
             _host(state.obs),
             np.asarray(stepped.reward, np.float64),
@@ -158,6 +163,11 @@ class HandVectorEnv(gymnasium.vector.VectorEnv):
             truncated,
             info,
         )
+
+
+def _marked(values: dict[str, Any], of: np.ndarray) -> dict[str, Any]:
+    """Values `[N]`, and as `_NAME` which copies they are of, bool `[N]`."""
+    return values | {f"_{name}": of.copy() for name in values}
 
 
 def _host(tree: Any) -> Any:

@@ -31,6 +31,25 @@ from mjxhand.video import save_whole, writer
 CUBE_REACH = 0.046
 
 
+def add_mark(scene: mujoco.MjvScene, mark: Mark, data: mujoco.MjData) -> None:
+    """Add a sphere to a scene that is drawn, at its site or its place.
+
+    Raises:
+        ConfigError: the scene is full.
+    """
+    if scene.ngeom >= scene.maxgeom:
+        raise ConfigError(f"a picture cannot show more than {scene.maxgeom} shapes")
+    mujoco.mjv_initGeom(
+        scene.geoms[scene.ngeom],
+        mujoco.mjtGeom.mjGEOM_SPHERE,
+        np.full(3, mark.radius),
+        np.array(data.site(mark.site).xpos if mark.site else mark.pos, float),
+        np.eye(3).ravel(),
+        np.array(mark.rgba, np.float32),
+    )
+    scene.ngeom += 1
+
+
 @dataclass(frozen=True)
 class Camera:
     """Size of the pictures (pixels) and where they are taken from."""
@@ -74,22 +93,8 @@ class Renderer:
             touch.light(self.model, data)
         self._renderer.update_scene(data, self._id, self._visible)
         for mark in marks:
-            self._add(mark, data)
+            add_mark(self._renderer.scene, mark, data)
         return self._renderer.render()
-
-    def _add(self, mark: Mark, data: mujoco.MjData) -> None:
-        scene = self._renderer.scene
-        if scene.ngeom >= scene.maxgeom:
-            raise ConfigError(f"a film cannot show more than {scene.maxgeom} shapes")
-        mujoco.mjv_initGeom(
-            scene.geoms[scene.ngeom],
-            mujoco.mjtGeom.mjGEOM_SPHERE,
-            np.full(3, mark.radius),
-            np.array(data.site(mark.site).xpos if mark.site else mark.pos, float),
-            np.eye(3).ravel(),
-            np.array(mark.rgba, np.float32),
-        )
-        scene.ngeom += 1
 
     def project_below(
         self, data: mujoco.MjData, cube: np.ndarray

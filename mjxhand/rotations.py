@@ -11,6 +11,9 @@ import numpy as np
 # Angles at which `_HAAR_CDF` is tabulated. 4,097 points keep the inversion within 1e-3 rad.
 _ANGLES = np.linspace(0.0, np.pi, 4097)
 
+_MOST = np.nextafter(np.float32(np.pi), np.float32(0))
+"""The largest angle: float32's π is larger than π."""
+
 
 def _haar_cdf(angle):
     """P(rotation angle ≤ `angle`) for a rotation uniform on SO(3): (θ - sin θ)/π.
@@ -40,7 +43,7 @@ def multiply(q: jax.Array, p: jax.Array) -> jax.Array:
 
 def conjugate(q: jax.Array) -> jax.Array:
     """Inverse of a unit quaternion, `[..., 4]`."""
-    return q * jnp.array([1.0, -1.0, -1.0, -1.0], q.dtype)
+    return jnp.asarray(q) * np.array([1.0, -1.0, -1.0, -1.0], np.float32)
 
 
 def normalize(q: jax.Array) -> jax.Array:
@@ -66,7 +69,8 @@ def angle_between(q: jax.Array, p: jax.Array) -> jax.Array:
     Equal for q and -q.
     """
     r = multiply(q, conjugate(p))
-    return 2.0 * jnp.arctan2(jnp.linalg.norm(r[..., 1:], axis=-1), jnp.abs(r[..., 0]))
+    half = jnp.arctan2(jnp.linalg.norm(r[..., 1:], axis=-1), jnp.abs(r[..., 0]))
+    return jnp.minimum(2.0 * half, _MOST)
 
 
 def log(q: jax.Array) -> jax.Array:

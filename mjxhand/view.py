@@ -18,12 +18,13 @@ import mujoco
 import numpy as np
 import tyro
 
-from mjxhand import arguments, cli, evaluate, presets, randomize, scene, touch
+from mjxhand import arguments, cli, evaluate, presets, randomize, render, scene, touch
 from mjxhand.body import read
 from mjxhand.config import ConfigError
 from mjxhand.env import Env, EnvParams, State
 from mjxhand.evaluate import Policy
 from mjxhand.physics import PhysicsState
+from mjxhand.tasks import Sign
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Player:
         self.scene = scene.build(env.config.scene, with_meshes=with_meshes)
         self.model = copy.copy(self.scene.mj_model)
         self.data = mujoco.MjData(self.model)
+        self.sign = Sign("")
+        """How the goal is shown: in words, and by marks."""
         self._params = _unpushed(env.make_params(seed))
         self._key = jax.random.PRNGKey(seed)
         self._reset = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))
@@ -81,10 +84,12 @@ class Player:
             weights = (self.policy.params, self.policy.stats) if self.policy else ()
             after, memory = self._step(weights, memory, state, began, key, self._params)
             self.data.ctrl[:] = after.target[0]
+            task = self.env.task
             goal = jax.tree.map(lambda x: x[0], jax.device_get(state.goal))
-            quat = self.env.task.show(goal, self.data.qpos, 0.0).quat
-            if quat is not None:
-                self.data.mocap_quat[0] = quat
+            distance = float(state.metrics[task.measure][0])
+            self.sign = task.show(goal, self.data.qpos, distance)
+            if self.sign.quat is not None:
+                self.data.mocap_quat[0] = self.sign.quat
             for _ in range(self.env.config.physics.substeps):
                 mujoco.mj_step(self.model, self.data)
                 yield int(state.goals[0])
@@ -211,9 +216,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         window.opt.sitegroup[touch.GROUP] = options.touch
 
         def sync() -> None:
-            if options.touch:
-                with window.lock():
+            with window.lock():
+                if options.touch:
                     touch.light(player.model, player.data)
+                shown = window.user_scn
+                if shown is not None:  # the window is still open
+                    shown.ngeom = 0
+                    for mark in player.sign.marks:
+                        render.add_mark(shown, mark, player.data)
+            window.set_texts((None, None, player.sign.text, None))
             window.sync()
 
         watch(player, sync, window.is_running)

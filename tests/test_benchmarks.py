@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
@@ -64,6 +65,7 @@ def test_the_preset_accepts_the_environments_of_the_processes(one_device):
         ("step/ffi_call", ("mjxhand/foreign.py", "mjxhand/physics.py"), "C MuJoCo"),
         ("while/add", ("mjxhand/newton.py", "mjxhand/mjx_steps.py"), "MJX: solver"),
         ("step/mul", ("mujoco/mjx/_src/smooth.py",), "MJX: the rest"),
+        ("step/ffi_call", ("/home/me/mjx/mjxhand/foreign.py",), "C MuJoCo"),
         (
             "step/dot_general",
             ("mujoco/mjx/_src/math.py", "mujoco/mjx/_src/collision_convex.py"),
@@ -85,7 +87,7 @@ def test_brax_trains_our_environment(impl, one_device, monkeypatch):
 
     def train(env, *, progress_fn, **settings):
         asked.update(settings, env=env)
-        for speed in (1.0, 50.0, 70.0):  # the first compiles
+        for speed in (1.0, 20.0, 50.0, 70.0, 60.0, 90.0, 40.0):  # the first two compile
             progress_fn(0, {"training/sps": speed})
 
     monkeypatch.setattr(brax_ppo, "train", train)
@@ -96,8 +98,26 @@ def test_brax_trains_our_environment(impl, one_device, monkeypatch):
     assert (theirs.scene, theirs.env) == (ours.scene, ours.env)
     assert not ours.curriculum.enabled  # goals as far as brax's from the first update
     assert asked["episode_length"] == 50 * 100
-    assert asked["num_timesteps"] == 3 * ours.steps_per_update
+    assert asked["num_timesteps"] == 7 * ours.steps_per_update
+    assert asked["num_evals"] == 7 + 1  # an epoch of brax's is one update
     assert (asked["num_envs"], asked["unroll_length"]) == (256, 16)
+
+
+@pytest.mark.parametrize(("late", "word"), [(1, ""), (2, "compilations in each: ")])
+def test_updates_that_compile_are_not_timed(late, word):
+    def compiled(x):
+        return jax.jit(lambda y: y + x)(1.0)
+
+    with rival_brax.Updates() as updates:
+        for update in range(rival_brax.UPDATES):
+            if update in (0, late):
+                compiled(float(update)).block_until_ready()
+            updates.add(float(update))
+    if word:
+        with pytest.raises(RuntimeError, match=word):
+            updates.speed()
+    else:
+        assert updates.speed() == 4.0
 
 
 def test_the_published_step_is_built_of_what_the_back_end_has(one_device, monkeypatch):
@@ -321,3 +341,9 @@ def test_a_cold_start_is_cold_for_warp_too(monkeypatch, tmp_path):
     assert row["update_seconds"] == 1.5
     for name in ("JAX_COMPILATION_CACHE_DIR", "WARP_CACHE_PATH"):
         assert Path(seen[name]).parent == tmp_path / "cache"
+
+
+def test_a_start_that_ends_without_an_update_is_not_waited_for(tmp_path):
+    """As after `--help`, which is no failure by its exit code."""
+    with pytest.raises(SystemExit, match="ended without an update"):
+        first.wait("smoke", ["--help"], tmp_path / "cache", tmp_path / "out")

@@ -41,10 +41,12 @@ class GaeVariants(chex.TestCase):
         t, n, gamma, lam = 40, 7, 0.97, 0.9
         reward, value, next_value = rng.normal(size=(3, t, n))
         terminated = rng.random((t, n)) < 0.1
+        next_value = np.where(terminated, np.nan, next_value)  # of no state that counts
         ended = terminated | (rng.random((t, n)) < 0.1)
         expected = np.zeros((t + 1, n))
         for i in reversed(range(t)):
-            delta = reward[i] + gamma * ~terminated[i] * next_value[i] - value[i]
+            ahead = np.where(terminated[i], 0.0, next_value[i])
+            delta = reward[i] + gamma * ahead - value[i]
             expected[i] = delta + gamma * lam * ~ended[i] * expected[i + 1]
         fn = self.variant(lambda *x: ppo.gae(*x, gamma=gamma, lam=lam))
         args = [jnp.asarray(x, jnp.float32) for x in (reward, value, next_value)]

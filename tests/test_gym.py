@@ -2,6 +2,7 @@
 
 import gymnasium
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -53,10 +54,52 @@ def test_an_episode_ends_and_the_next_begins_in_the_same_step(envs):
     assert info["_final_obs"].all()
     np.testing.assert_array_equal(info["final_info"]["length"], 10)
     # The hand that was held still has sagged a little; the new episode's has not.
-    assert not np.array_equal(info["final_obs"]["goal"], obs["goal"])
+    assert not np.array_equal(info["final_obs"][0]["goal"], obs["goal"][0])
     _, _, _, truncated, info = envs.step(still)
     assert not truncated.any()
     np.testing.assert_array_equal(info["length"], 1)
+
+
+class Toy(gymnasium.Env):
+    """Gymnasium's own vector environment is made of these; one of three ends at the second step."""
+
+    observation_space = gymnasium.spaces.Dict(
+        goal=gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    )
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"goal": np.zeros(4, np.float32)}, {}
+
+    def step(self, action):
+        return {"goal": np.ones(4, np.float32)}, 0.0, bool(action), False, {"goals": 1}
+
+
+def test_ends_are_told_as_gymnasium_tells_them(envs, monkeypatch):
+    """Its wrappers go through `final_obs` copy by copy."""
+    same_step = gymnasium.vector.AutoresetMode.SAME_STEP
+    toys = gymnasium.vector.SyncVectorEnv([Toy] * 8, autoreset_mode=same_step)
+    toys.reset(seed=0)
+    ended = np.arange(8) == 3
+    *_, theirs = toys.step(ended.astype(int))
+    envs.reset(seed=0)
+    step = envs._step
+
+    def one_ends(*args):
+        stepped, *rest = step(*args)
+        return stepped.replace(terminated=jnp.asarray(ended)), *rest
+
+    monkeypatch.setattr(envs, "_step", one_ends)
+    *_, ours = envs.step(np.full((8, 20), 5))
+    np.testing.assert_array_equal(ours["_final_obs"], theirs["_final_obs"])
+    for info in (ours, theirs):
+        final = info["final_obs"]
+        assert (final.dtype, final.shape) == (object, (8,))
+        assert [x is None for x in final] == (~ended).tolist()
+        assert final[3]["goal"].shape == (4,)
+        np.testing.assert_array_equal(info["final_info"]["_goals"], ended)
+    assert ours["_goals"].all()
 
 
 def test_the_same_seed_gives_the_same_episode_and_another_another(envs):

@@ -1,5 +1,8 @@
 """Rotations: hand-worked values, scipy as the reference, laws of SO(3)."""
 
+import math
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +37,17 @@ def test_angle_is_blind_to_sign_and_symmetric():
     assert np.all((angle >= 0) & (angle <= np.pi + 1e-6))
     reference = (scipy(q) * scipy(p).inv()).magnitude()
     assert np.allclose(angle, reference, atol=2e-6)
+
+
+def test_half_turns_are_not_more_than_pi():
+    """float32's π is more than π; and NumPy's double precision is taken without a warning."""
+    basis = np.eye(4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for q in basis:
+            angles = [float(rotations.angle_between(q, p)) for p in basis]
+            assert sorted(angles)[0] == 0
+            assert all(3.141592 < angle <= math.pi for angle in sorted(angles)[1:])
 
 
 def test_small_angles_keep_their_digits():

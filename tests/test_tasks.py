@@ -278,6 +278,16 @@ def test_a_bad_sequence_is_one_line(sequence, word):
     assert "\n" not in str(caught.value)
 
 
+def test_one_finger_alone_is_a_goal_when_nothing_follows():
+    env = mjxhand.make(
+        "opposition", sequence="rf", max_goals=1, impl="native", pool_size=1
+    )
+    state = env.reset(jax.random.PRNGKey(0))
+    assert int(state.goal.finger) == 2
+    with pytest.raises(ConfigError, match="one finger alone needs --env"):
+        mjxhand.make("opposition", sequence="rf")
+
+
 @pytest.mark.parametrize("name", ["reorient", "reach"])
 def test_a_sequence_is_refused_where_goals_have_no_order(name):
     with pytest.raises(ConfigError, match="have no order"):

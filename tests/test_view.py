@@ -8,10 +8,13 @@ import types
 
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 import pytest
 
-from mjxhand import agent, evaluate, view
+import mjxhand
+from mjxhand import agent, evaluate, render, view
+from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.presets import PRESETS
 
@@ -76,6 +79,23 @@ def test_pushes_are_left_to_who_watches():
         player._reset(jax.random.PRNGKey(0)[None], env.params), hold, env.params
     )
     assert np.abs(pushed.physics.qvel[0, env.scene.cube_qvel][:3]).max() > 1.0
+
+
+def test_what_is_to_do_is_shown_by_words_and_marks():
+    """Which finger to touch; MuJoCo's window draws the marks of its `user_scn`."""
+    env = mjxhand.make("opposition", sequence="rf_ff", impl="native", pool_size=1)
+    player = view.Player(env, None)
+    next(player.play())
+    assert "ring" in player.sign.text
+    scene = mujoco.MjvScene(player.model, maxgeom=len(player.sign.marks))
+    scene.ngeom = 0
+    for mark in player.sign.marks:
+        render.add_mark(scene, mark, player.data)
+    assert scene.ngeom == len(player.sign.marks) > 0
+    tip = player.data.site(player.sign.marks[0].site).xpos
+    np.testing.assert_allclose(scene.geoms[0].pos, tip, atol=1e-6)
+    with pytest.raises(ConfigError, match="more than"):
+        render.add_mark(scene, player.sign.marks[0], player.data)
 
 
 class Watcher:

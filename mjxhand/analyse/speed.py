@@ -22,6 +22,7 @@ from mjxhand import cli
 from mjxhand.analyse import gather, record, recording, run, tuning
 from mjxhand.analyse.display import Display
 from mjxhand.analyse.recording import AREA, CONTROL, SENSE, Recording, Settings
+from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.evaluate import Policy
 from mjxhand.presets import PRESETS
@@ -47,7 +48,13 @@ class SpeedOptions:
 
 
 def make(folder: Path, options: SpeedOptions) -> tuple[Recording, Policy]:
-    """A recording of random numbers, and the untrained policy of its network."""
+    """A recording of random numbers, and the untrained policy of its network.
+
+    Raises:
+        ConfigError: the folder holds something.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty: choose another --folder")
     base = PRESETS["fpn"]
     config = replace(
         base,

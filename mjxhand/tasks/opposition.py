@@ -45,8 +45,11 @@ class Goal:
     place: jax.Array  # [] int32, in the sequence, if there is one
 
 
-def parse(sequence: str) -> tuple[int, ...]:
+def parse(sequence: str, max_goals: int) -> tuple[int, ...]:
     """Fingers of a sequence such as `ff_mf_rf_lf`, as indices in FINGERS; "" is ().
+
+    Args:
+        max_goals: goals of an episode; after the only one nothing follows.
 
     Raises:
         ConfigError: an unknown finger; the same finger twice in a row.
@@ -61,10 +64,13 @@ def parse(sequence: str) -> tuple[int, ...]:
                 f"{', '.join(names)} and join them by _"
             )
         order.append(names.index(word))
-    if any(a == b for a, b in zip(order, order[1:] + order[:1], strict=True)):
+    alone = len(order) == max_goals == 1
+    if not alone and any(
+        a == b for a, b in zip(order, order[1:] + order[:1], strict=True)
+    ):
         raise ConfigError(
             f"env.sequence is {sequence!r}: a finger follows itself, over the end too, and "
-            "would be touched already"
+            "would be touched already; one finger alone needs --env.max-goals 1"
         )
     return tuple(order)
 
@@ -79,13 +85,13 @@ class Opposition(Task):
 
     def __init__(self, config, scene):
         super().__init__(config, scene)
-        self.order = parse(self.cfg.sequence)
+        self.order = parse(self.cfg.sequence, self.cfg.max_goals)
 
     @classmethod
     def check(cls, config: Config) -> None:
         """The hand must be empty, the sequence one of fingers."""
         check_empty(config)
-        parse(config.env.sequence)
+        parse(config.env.sequence, config.env.max_goals)
 
     def label(self, goal_angle_max: float) -> str:
         """The name, the tolerance, the order."""
