@@ -370,6 +370,30 @@ def test_an_area_held_at_a_level_gives_it_at_every_step():
         lesions.apply(params, module.wiring, levels={"X": 0.0})
 
 
+@pytest.mark.parametrize("way_back", ["-", "Y"], ids=["sweep", "loop"])
+def test_an_area_held_at_a_level_is_heard_late_from_the_second_step_on(way_back):
+    """Whether or not a loop makes it computed step by step."""
+    table = f"""
+    area    units  receives    feedback
+    X       4      touch       {way_back}
+    Y       4      vision      X
+    policy  -      Y           -
+    value   8      Y,privileged -
+    """
+    module, params, run = made(table)
+    reset = jnp.zeros((3, BATCH), bool).at[0].set(True).at[2, 1].set(True)
+    obs = {name: jnp.zeros((3, BATCH, size)) for name, size in SIZES.items()}
+    held = lesions.apply(params, module.wiring, ["X"], levels={"X": 2.0 * jnp.ones(4)})
+    out = run(held, module.initial_carry(BATCH), obs, reset)[1].areas["Y"]
+    layer = params["params"]["Y"]["layer1"]
+    rows = rows_of(module, wirings.Pathway("X", "Y", delayed=True))
+    first = jnp.maximum(layer["bias"], 0)
+    later = jnp.maximum(layer["bias"] + 2.0 * layer["kernel"][rows].sum(0), 0)
+    assert np.abs(first - later).max() > 0.1
+    expected = jnp.where(reset[..., None], first, later)
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+
+
 def test_no_gradient_reaches_a_lesion():
     module, params, _ = made()
     obs, reset = senses(10)

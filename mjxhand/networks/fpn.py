@@ -147,8 +147,9 @@ class FPN(nn.Module):
         def step(self, carry, inputs, gains):
             activity, previous, reset = jax.tree.map(lambda x: x[None], inputs)
             for name in sorted(late & inside):
-                last = jnp.where(reset[..., None], 0.0, _last(carry[name]))
-                previous[name] = gains.area(name, last)
+                last = gains.area(name, _last(carry[name]))
+                # After the gain, whose level would not be zero in an episode's first step.
+                previous[name] = jnp.where(reset[..., None], 0.0, last)
             states, outs = {}, {}
             for area in block:
                 state, out = self._area(

@@ -13,7 +13,8 @@ part of an area. A silent area keeps its own memory; one without memory still se
 does to others, late where a pathway is delayed.
 
 Silence is far from what readers of an area are used to. `levels` are added after the gain:
-with a gain of 0 and its mean activity as level, an area sends that mean at every step.
+with a gain of 0 and its mean activity as level, an area sends that mean at every step. A delayed
+pathway carries zero in an episode's first step all the same.
 
     held = lesions.apply(params, wiring, areas=["PMC"], levels={"PMC": mean})
 
