@@ -18,6 +18,8 @@ PRIVILEGED = "privileged"
 HEADS = ("policy", "value")
 
 _MIN_UNITS = 4
+# Tables, options and lesions separate names by these, and by blanks.
+_SEPARATORS = ",#:/"
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ class Wiring:
 
 
 def scale_units(units: int, scale: float) -> int:
-    """`units` times `scale`, rounded, at least 4."""
-    return max(_MIN_UNITS, round(units * scale))
+    """`units` times `scale`, rounded, at least 4 (or `units`, if those are fewer)."""
+    return max(min(_MIN_UNITS, units), round(units * scale))
 
 
 def scaled(wiring: Wiring, scale: float) -> Wiring:
@@ -129,15 +131,30 @@ def check(wiring: Wiring, streams: Iterable[str]) -> None:
     if taken:
         raise ConfigError(f"names used twice: {', '.join(taken)}; rename the area")
     for area in wiring.areas:
-        if "/" in area.name:
-            raise ConfigError(f"area {area.name} has a / in its name; rename it")
+        _check_name(area.name)
         if area.units < 1 or area.layers < 1:
             raise ConfigError(
                 f"area {area.name} has {area.units} units in {area.layers} layers; give "
                 "at least 1 of each"
             )
+    if any(units < 1 for units in wiring.value_units):
+        raise ConfigError(
+            f"the value head has layers of {', '.join(map(str, wiring.value_units))} "
+            "units; give at least 1 in each"
+        )
     _check_ends(wiring, streams, {area.name for area in wiring.areas})
+    _check_reach(wiring, streams)
     order(wiring)
+
+
+def _check_name(name: str) -> None:
+    """A name that tables, options and lesions can carry."""
+    wrong = [c for c in name if c.isspace() or c in _SEPARATORS]
+    if wrong:
+        what = "blank" if wrong[0].isspace() else wrong[0]
+        raise ConfigError(f"area {name!r} has a {what} in its name; rename it")
+    if name in ("", "-", "*"):
+        raise ConfigError(f"{name!r} is no name for an area; rename it")
 
 
 def _check_ends(wiring: Wiring, streams: set[str], areas: set[str]) -> None:
@@ -165,6 +182,18 @@ def _check_ends(wiring: Wiring, streams: set[str], areas: set[str]) -> None:
             raise ConfigError(f"area {area.name} receives nothing; add a pathway to it")
         if area.name not in read:
             raise ConfigError(f"nothing reads area {area.name}; add a pathway from it")
+
+
+def _check_reach(wiring: Wiring, streams: set[str]) -> None:
+    """No areas that only hear, or are only heard by, themselves and each other."""
+    reach = _reach(wiring)
+    sensing = {p.target for p in wiring.pathways if p.source in streams}
+    reached = sensing.union(*(reach[name] for name in sensing))
+    for name, targets in reach.items():
+        if name not in reached:
+            raise ConfigError(f"no sense reaches area {name}; add a pathway from one")
+        if not (targets | {name}) & {*wiring.policy, *wiring.value}:
+            raise ConfigError(f"area {name} reaches no head; add a pathway from it")
 
 
 def order(wiring: Wiring) -> tuple[Area, ...]:

@@ -191,6 +191,7 @@ def test_a_wrong_table_is_one_line(old, new, words):
         ("goal,P  ", "privileged,P", r"privileged -> F: only the value head"),
         ("S       12", "S       0 ", "area S has 0 units"),
         ("S       12     2", "S       12     0", "area S has 12 units in 0 layers"),
+        ("value   16,4", "value   16,0", "value head has layers of 16, 0 units"),
         ("gru ", "gro ", "cell 'gro' not found"),
     ],
 )

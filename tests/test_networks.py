@@ -301,6 +301,9 @@ def test_units_scale():
     assert module.value_units == (64, 64)
     tiny = networks.build(NetworkConfig(units_scale=1e-3), SIZES, OUTPUTS)
     assert {area.units for area in tiny.wiring.areas} == {4}
+    # Full size is what the table says, below 4 too.
+    assert [wirings.scale_units(n, 1.0) for n in (0, 1, 3, 5)] == [0, 1, 3, 5]
+    assert [wirings.scale_units(n, 0.3) for n in (0, 1, 3, 5, 20)] == [0, 1, 3, 4, 6]
     baseline = networks.build(
         NetworkConfig(name="baseline", units_scale=0.25), SIZES, OUTPUTS
     )
@@ -469,7 +472,19 @@ def with_areas(*areas):
         (with_areas(networks.Area("FEF", 8)), "FEF receives nothing"),
         (with_areas(networks.Area("SPL", 8)), "names used twice: SPL"),
         (with_areas(networks.Area("SSC1", 8)), "names used twice: SSC1"),
-        (with_areas(networks.Area("S1/S2", 8)), "area S1/S2 has a / in its name"),
+        *(
+            (with_areas(networks.Area(f"S{c}2", 8)), f"area 'S{c}2' has a {c} in its")
+            for c in "/,:#"
+        ),
+        (with_areas(networks.Area("M 1", 8)), "area 'M 1' has a blank in its name"),
+        (with_areas(networks.Area("A -> B", 8)), "area 'A -> B' has a blank"),
+        (with_areas(networks.Area("-", 8)), "'-' is no name for an area"),
+        (with_areas(networks.Area("", 8)), "'' is no name for an area"),
+        (with_areas(networks.Area("M3", 0)), "area M3 has 0 units"),
+        (
+            dataclasses.replace(networks.FRONTOPARIETAL, value_units=(512, 0)),
+            "value head has layers of 512, 0 units",
+        ),
         (dataclasses.replace(networks.FRONTOPARIETAL, policy=("M2",)), "policy.*M2"),
         (dataclasses.replace(networks.FRONTOPARIETAL, value=()), "value.*nothing"),
     ],
@@ -484,6 +499,25 @@ def test_area_that_nothing_reads_is_refused():
     pathways = (*wiring.pathways, networks.Pathway("vision", "FEF"))
     with pytest.raises(ConfigError, match="nothing reads area FEF"):
         wirings.check(dataclasses.replace(wiring, pathways=pathways), SIZES)
+
+
+@pytest.mark.parametrize(
+    ("pathways", "message"),
+    [
+        (["vision -> A", "A ~> A"], "area A reaches no head"),
+        (["vision -> A", "A -> B", "B ~> A"], "area A reaches no head"),
+        (["A ~> A", "A -> M1"], "no sense reaches area A"),
+        (["A -> B", "B ~> A", "B -> M1"], "no sense reaches area A"),
+    ],
+)
+def test_areas_that_have_only_each_other_are_refused(pathways, message):
+    ends = [p.split() for p in pathways]
+    new = [networks.Pathway(a, b, way == "~>") for a, way, b in ends]
+    names = sorted({b for _, _, b in ends} - {"M1"})
+    wiring = with_areas(*(networks.Area(name, 8) for name in names))
+    wiring = dataclasses.replace(wiring, pathways=(*wiring.pathways, *new))
+    with pytest.raises(ConfigError, match=message):
+        wirings.check(wiring, SIZES)
 
 
 @pytest.mark.parametrize(
