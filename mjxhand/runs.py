@@ -221,7 +221,13 @@ def _keep_network(path: Path, config: Config) -> None:
     source = config.network.atlas
     if config.network.name != "fpn" or source in atlas.PRESETS:
         return
-    text = atlas.render(atlas.find(source), *atlas.notes(source))
+    wiring = atlas.find(source)
+    text = atlas.render(wiring, *atlas.notes(source))
+    if atlas.parse(text, f"the copy of {source}") != wiring:
+        raise ConfigError(
+            f"network.atlas is {source!r}: the run's copy, {NETWORK}, would give another "
+            "network"
+        )
     write_text_atomically(path / NETWORK, text)
 
 

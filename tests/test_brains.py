@@ -76,7 +76,7 @@ def test_changing_a_table_changes_the_wiring(tmp_path):
     new = set(atlas.find(copy).pathways) - set(atlas.find("derived").pathways)
     assert new == {Pathway("IPL", "M1")}
     rules = copy / "rules.tsv"
-    rules.write_text(rules.read_text().replace("\t5000\t", "\t15000\t"))
+    rules.write_text(rules.read_text().replace("\t5000\t", "\t12000\t"))
     with pytest.raises(ConfigError, match="area SPL receives nothing"):
         wirings.check(atlas.derive(atlas.load(copy), kept=False), SIZES)
 
@@ -168,15 +168,20 @@ def test_blocks_follow_all_that_they_receive(seed):
         (
             "-     M                      -  ",
             "-     M    M  ",
-            "only units and receives",
+            "the row policy has only receives, no feedback",
         ),
         ("goal,P  ", "goal,,P ", "give a text"),
+        ("policy  -      -", "policy  64     -", "policy has only receives, no units"),
+        ("policy  -      -", "policy  -      3", "policy has only receives, no layers"),
+        ("value   16,4   -", "value   16,4   3", "has only units and receives, no lay"),
+        ("value   16,4", "policy  - - - M - -\nvalue 16,4", "has the row policy twice"),
+        ("value   16,4", "value - - - M - -\nvalue 16,4", "has the row value twice"),
     ],
 )
 def test_a_wrong_table_is_one_line(old, new, words):
     assert old in TABLE
     with pytest.raises(ConfigError, match=words) as caught:
-        atlas.parse(TABLE.replace(old, new), "mine.tsv")
+        atlas.parse(TABLE.replace(old, new, 1), "mine.tsv")
     assert str(caught.value).startswith("mine.tsv")
     assert "\n" not in str(caught.value)
 
@@ -329,6 +334,30 @@ def test_copy_says_where_a_folder_came_from(tmp_path, smoke):
     assert "pairs.tsv: version Julich-Brain 2.9" in text
     assert "cohort HCP" in text
     assert atlas.parse(text) == atlas.find("derived")
+
+
+def test_a_network_that_its_copy_could_not_give_is_refused(
+    tmp_path, smoke, monkeypatch
+):
+    """Before training, since what is trained could not be read again."""
+    source = tmp_path / "mine.tsv"
+    source.write_text(TABLE)
+    brain = atlas.parse(TABLE)
+    label = dataclasses.replace(brain.areas[0], label="area 4 (#1)")
+    for wrong, words in (
+        (dataclasses.replace(brain, value_units=()), "network.tsv, would give another"),
+        (dataclasses.replace(brain, areas=(label, *brain.areas[1:])), "label of area S"),
+    ):
+        monkeypatch.setattr(atlas, "find", lambda _, wrong=wrong: wrong)
+        with pytest.raises(ConfigError, match=words):
+            runs.prepare(tmp_path / "run", config(smoke, atlas=str(source)))
+        assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_table_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "mine.tsv"
+    path.write_text(TABLE.strip(), encoding="utf-8-sig")
+    assert atlas.find(path) == atlas.parse(TABLE)
 
 
 def test_short_option():

@@ -9,7 +9,8 @@
 Columns are separated by blanks, lists by commas; `-` is nothing and `#` begins a comment.
 `area`, `units` and `receives` are needed; `label`, if there, comes last and may hold blanks.
 `cell`: `-` feed-forward, `*` the network's cell, or `lstm`, `gru`, `rnn`. `feedback`: areas whose
-activity arrives one control step late. The rows `policy` and `value` are the heads.
+activity arrives one control step late. The rows `policy` and `value` are the heads; the units of
+`value` are its hidden layers (`-`: 512,512).
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ def _units(cell: str) -> tuple[int, ...]:
 _COLUMNS: dict[str, Callable[[str], Any]] = {
     "area": tables.text,
     "units": _units,
-    "layers": lambda cell: 1 if cell == tables.EMPTY else tables.count(cell),
+    "layers": lambda cell: None if cell == tables.EMPTY else tables.count(cell),
     "cell": tables.maybe,
     "receives": tables.names,
     "feedback": tables.names,
@@ -67,8 +68,14 @@ def parse(text: str, where: str = "the table") -> Wiring:
     for head in HEADS:
         if head not in heads:
             raise ConfigError(f"{where} lacks the row {head}: what that head reads")
-        if heads[head]["feedback"] or heads[head]["cell"]:
-            raise ConfigError(f"{where}: the row {head} has only units and receives")
+        if [row["area"] for row in rows].count(head) > 1:
+            raise ConfigError(f"{where} has the row {head} twice")
+        allowed = ("units", "receives") if head == "value" else ("receives",)
+        for name in ("units", "layers", "cell", "feedback"):
+            if name not in allowed and heads[head][name] not in (None, "", ()):
+                raise ConfigError(
+                    f"{where}: the row {head} has only {' and '.join(allowed)}, no {name}"
+                )
     rows = [row for row in rows if row["area"] not in HEADS]
     areas = tuple(_area(row, where) for row in rows)
     pathways = [Pathway(s, r["area"]) for r in rows for s in r["receives"]]
@@ -91,7 +98,7 @@ def _row(header: list[str], number: int, line: str, where: str) -> dict[str, Any
         raise ConfigError(
             f"{where}, line {number}: {len(cells)} entries under {len(header)} columns"
         )
-    row: dict[str, Any] = {"layers": 1, "cell": "", "feedback": (), _LABEL: ""}
+    row: dict[str, Any] = {"layers": None, "cell": "", "feedback": (), _LABEL: ""}
     for name, cell in zip(header, cells, strict=True):
         try:
             row[name] = _COLUMNS[name](cell.strip())
@@ -109,7 +116,7 @@ def _area(row: dict[str, Any], where: str) -> Area:
     return Area(
         name=row["area"],
         units=row["units"][0],
-        layers=row["layers"],
+        layers=1 if row["layers"] is None else row["layers"],
         recurrent=bool(cell),
         cell=None if cell in ("", "*") else cell,
         label=row[_LABEL],
@@ -117,9 +124,17 @@ def _area(row: dict[str, Any], where: str) -> Area:
 
 
 def render(wiring: Wiring, *notes: str) -> str:
-    """The text that `parse` reads as `wiring`."""
+    """The text that `parse` reads as `wiring`, whose names `wiring.check` has passed.
+
+    ConfigError if a label holds a `#`.
+    """
     rows = [tuple(_COLUMNS)]
     for area in wiring.areas:
+        if "#" in area.label:
+            raise ConfigError(
+                f"the label of area {area.name} is {area.label!r}: a # begins a comment in "
+                "tables; leave it out"
+            )
         inputs = wiring.inputs(area.name)
         cell = (area.cell or "*") if area.recurrent else tables.EMPTY
         rows.append(
