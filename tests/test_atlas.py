@@ -187,6 +187,18 @@ def test_more_budget_never_gives_fewer_units(bundled):
         ("areas.tsv", "\t0\t-\tvision\t", "\t0\t-\t-\t", "stand for one stream"),
         ("rules.tsv", "budget", "money", "choose one of budget"),
         ("rules.tsv", "budget\t120\t.\n", "", "lacks the rule budget"),
+        ("rules.tsv", "layers\t1", "layers\t0", "value_layers is 0: .*at least 1"),
+        ("rules.tsv", "layers\t1", "layers\t1.5", "value_layers is 1.5: .*whole"),
+        ("rules.tsv", "units\t9", "units\t64.7", "value_units is 64.7: .*whole"),
+        ("rules.tsv", "multiple", "budget", "line 3: budget stands in line 2 too"),
+        ("volumes.tsv", "rc\t15", "rb\t15", "line 5: rb stands in line 4 too"),
+        ("densities.tsv", "Y\t70", "X\t70", "line 3: X stands in line 2 too"),
+        ("kept.tsv", "wished", "w\nV\tB\tx", "line 3: V, B stands in line 2 too"),
+        ("groups.tsv", "B\trc", "B\trb", "line 5: rb stands in line 4 too"),
+        ("groups.tsv", "B\trc", "A\trb", "line 5: rb stands in line 4 too"),
+        ("areas.tsv", "policy", "polcy", "line 4.*choose one of policy, value"),
+        ("areas.tsv", "0\t-\tvision", "0\t*\tvision", "V has no layers.*nor heads"),
+        ("areas.tsv", "vision\t-\nA", "vision\tvalue\nA", "V has no layers.*nor h"),
     ],
 )
 def test_a_wrong_table_is_one_line(tmp_path, table, old, new, words):
@@ -195,6 +207,46 @@ def test_a_wrong_table_is_one_line(tmp_path, table, old, new, words):
     with pytest.raises(ConfigError, match=words) as caught:
         atlas.load(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_stream_that_reaches_no_area_is_refused(tmp_path):
+    """Since its stand-in comes last, or below the threshold."""
+    tiny = atlas.load(write(tmp_path / "t"))
+    assert tiny.pathways(kept=True)[-1].source == "V"
+    with pytest.raises(ConfigError, match=r"V has no pathway.*receive vision"):
+        atlas.derive(tiny, kept=False)
+    header, v, a, b = TINY["areas.tsv"].splitlines(keepends=True)
+    changes = {"areas.tsv": header + a + b + v, "kept.tsv": "source\ttarget\treason\n"}
+    last = atlas.load(write(tmp_path / "last", changes))
+    with pytest.raises(ConfigError, match=r"V has no pathway.*receive vision"):
+        atlas.derive(last, min_streamlines=0)
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ([], "tables is no object"),
+        ({}, "no sha256 of areas.tsv"),
+        (dict.fromkeys(TINY, {"what": "."}), "no sha256 of areas.tsv"),
+        (dict.fromkeys(TINY, {"sha256": "0"}) | {"x.tsv": 1}, "no sha256 of x.tsv"),
+    ],
+)
+def test_a_wrong_provenance_is_one_line(tmp_path, told, words):
+    folder = write(tmp_path / "t")
+    text = json.dumps({"schema": 1, "tables": told})
+    (folder / "provenance.json").write_text(text)
+    with pytest.raises(ConfigError, match=f"provenance.json.*{words}"):
+        atlas.load(folder)
+
+
+def test_line_ends_and_byte_order_marks_change_nothing(tmp_path):
+    folder = write(tmp_path / "t")
+    plain = atlas.load(folder)
+    for name in TINY:
+        text = TINY[name].replace("\n", "\r\n")
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert atlas.load(folder) == plain
+    assert atlas.load(folder).changed() == ()
 
 
 def test_missing_files_are_one_line(tmp_path):

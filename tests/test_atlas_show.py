@@ -1,6 +1,7 @@
 """`atlas show`: the report, the table, the figure, and its mistakes."""
 
 import itertools
+import json
 import random
 import shutil
 
@@ -73,6 +74,22 @@ def test_report_tells_that_changed_groups_change_no_pathways(capsys, tmp_path):
     said = show(capsys, copy)
     assert "groups.tsv (CHANGED" in said
     assert "note: pathways are still those of the groups before the change" in said
+
+
+def test_report_on_a_folder_without_descriptions_or_the_published_table(
+    capsys, tmp_path
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(atlas.BUNDLED, copy)
+    (copy / "angorapy_v2.tsv").unlink()
+    path = copy / "provenance.json"
+    told = json.loads(path.read_text())
+    told["tables"]["rules.tsv"] = {"sha256": told["tables"]["rules.tsv"]["sha256"]}
+    path.write_text(json.dumps(told))
+    said = show(capsys, copy)
+    assert "angorapy_v2.tsv (not in the folder): " in said
+    assert "rules.tsv: licence: not told; sha256 " in said
+    assert "CHANGED" not in said
 
 
 def test_rules_derive_anew(capsys, tmp_path):

@@ -23,6 +23,8 @@ def derive(
 
     Arguments as for `Atlas.unit_counts` and `Atlas.pathways`. An area's streams come
     first among its inputs, then areas in processing order.
+
+    ConfigError if an area that stands for a stream has a pathway to none.
     """
     units = atlas.unit_counts(budget, multiple)
     stream = {area.name: area.streams[0] for area in atlas.areas if not area.layers}
@@ -37,6 +39,13 @@ def derive(
             for source in atlas.areas
             if (source.name, target.name) in ends
         ]
+    received = {p.source for p in pathways}
+    for name in stream:
+        if stream[name] not in received:
+            raise ConfigError(
+                f"{atlas.folder}: {name} has no pathway to an area that follows it in "
+                f"areas.tsv, so nothing would receive {stream[name]}"
+            )
     layers, value_units = atlas.rules["value_layers"], atlas.rules["value_units"]
     return Wiring(
         areas=tuple(

@@ -10,6 +10,7 @@ from mjxhand.atlas import tables
 from mjxhand.atlas.aggregate import PAIR_COLUMNS, VOLUME_COLUMNS
 from mjxhand.atlas.model import AreaPlan, Atlas, Pair, Point, Region
 from mjxhand.config import ConfigError
+from mjxhand.wiring import HEADS
 
 SCHEMA = 1
 CHOICES = ("areas.tsv", "groups.tsv", "kept.tsv", "rules.tsv")
@@ -47,19 +48,22 @@ def _areas(path: Path) -> tuple[AreaPlan, ...]:
         "layers": tables.count,
         "cell": tables.maybe,
         "streams": tables.names,
-        "heads": tables.names,
+        "heads": _heads,
     }
     rows = tables.read(path, columns)
     return tuple(AreaPlan(row.pop("area"), **row) for row in rows)
+
+
+def _heads(cell: str) -> tuple[str, ...]:
+    return tuple(map(tables.one_of(*HEADS), tables.names(cell)))
 
 
 def _regions(folder: Path) -> tuple[Region, ...]:
     cells = densities(folder)
     kinds = [tables.text, tables.amount, tables.amount, _point, _point]
     columns = {**dict(zip(VOLUME_COLUMNS, kinds, strict=True))}
-    measured = {
-        row["region"]: row for row in tables.read(folder / "volumes.tsv", columns)
-    }
+    rows = tables.read(folder / "volumes.tsv", columns, key=("region",))
+    measured = {row["region"]: row for row in rows}
     path = folder / "groups.tsv"
     regions = []
     for row in groups(path):
@@ -89,19 +93,19 @@ def densities(folder: Path) -> dict[str, float]:
     """Cells/mm³ of each area of von Economo and Koskinas."""
     columns = {"economo": tables.text, "cells_per_mm3": tables.amount}
     columns |= {"basis": tables.text}
-    rows = tables.read(folder / "densities.tsv", columns)
+    rows = tables.read(folder / "densities.tsv", columns, key=("economo",))
     return {row["economo"]: row["cells_per_mm3"] for row in rows}
 
 
 def groups(path: Path) -> list[dict]:
-    """Rows of groups.tsv: `area`, `region`, `economo`, `use`."""
+    """Rows of groups.tsv: `area`, `region`, `economo`, `use`; each region once."""
     columns = {
         "area": tables.text,
         "region": tables.text,
         "economo": tables.maybe,
         "use": tables.one_of("units", "pathways", "both"),
     }
-    return tables.read(path, columns)
+    return tables.read(path, columns, key=("region",))
 
 
 def members(rows: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
@@ -136,17 +140,22 @@ def _pairs(path: Path) -> tuple[Pair, ...]:
 
 def _kept(path: Path) -> dict[tuple[str, str], str]:
     columns = {"source": tables.text, "target": tables.text, "reason": tables.text}
-    rows = tables.read(path, columns)
+    rows = tables.read(path, columns, key=("source", "target"))
     return {(row["source"], row["target"]): row["reason"] for row in rows}
 
 
 def _rules(path: Path) -> dict[str, float]:
     columns = {"rule": tables.one_of(*RULES), "value": tables.amount}
-    rows = tables.read(path, columns | {"meaning": tables.text})
+    rows = tables.read(path, columns | {"meaning": tables.text}, key=("rule",))
     rules = {row["rule"]: row["value"] for row in rows}
     missing = [name for name in RULES if name not in rules]
     if missing:
         raise ConfigError(f"{path} lacks the rule {missing[0]}")
+    for name in ("value_layers", "value_units"):
+        if rules[name] < 1 or rules[name] != int(rules[name]):
+            raise ConfigError(
+                f"{path}: {name} is {rules[name]:g}: give a whole number of at least 1"
+            )
     return rules
 
 
@@ -158,9 +167,13 @@ def _provenance(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not JSON ({error})") from None
     if not isinstance(provenance, dict) or provenance.get("schema") != SCHEMA:
         raise ConfigError(f"{path} is not of schema {SCHEMA}, which this version reads")
-    for table in (*CHOICES, *MEASUREMENTS):
-        if "sha256" not in provenance.get("tables", {}).get(table, {}):
-            raise ConfigError(f"{path} says nothing of {table}")
+    told = provenance.get("tables")
+    if not isinstance(told, dict):
+        raise ConfigError(f"{path}: tables is no object")
+    for table in (*CHOICES, *MEASUREMENTS, *told):
+        about = told.get(table)
+        if not isinstance(about, dict) or not isinstance(about.get("sha256"), str):
+            raise ConfigError(f"{path} gives no sha256 of {table}")
     return provenance
 
 
@@ -175,6 +188,11 @@ def _check(atlas: Atlas) -> None:
             raise ConfigError(
                 f"{atlas.folder}/areas.tsv: {area.name} has no layers, so it must stand "
                 "for one stream"
+            )
+        if area.layers == 0 and (area.cell or area.heads):
+            raise ConfigError(
+                f"{atlas.folder}/areas.tsv: {area.name} has no layers, so it can have "
+                "neither cell nor heads"
             )
     for name in names:
         counted = [r for r in atlas.regions if r.area == name and r.use != "units"]

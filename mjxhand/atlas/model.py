@@ -201,9 +201,13 @@ class Atlas:
         return sum(math.dist(p, q) for p, q in ends) / 2
 
     def changed(self) -> tuple[str, ...]:
-        """Tables whose content is not what the provenance was written for."""
+        """Tables whose content is not what the provenance was written for.
+
+        One that is not there, such as a network's table that was not copied, is none.
+        """
         return tuple(
             name
             for name, about in self.provenance["tables"].items()
-            if tables.sha256(self.folder / name) != about["sha256"]
+            if (self.folder / name).is_file()
+            and tables.sha256(self.folder / name) != about["sha256"]
         )

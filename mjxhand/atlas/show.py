@@ -149,12 +149,15 @@ def _sources(shown: Shown) -> str:
     tables, changed = shown.atlas.provenance["tables"], shown.atlas.changed()
     lines = [f"tables of {shown.atlas.folder}"]
     for name, about in tables.items():
-        facts = [about["what"], about["source"]]
+        facts = [str(about[k]) for k in ("what", "source") if about.get(k)]
         facts += [f"{k} {about[k]}" for k in ("version", "cohort") if about.get(k)]
         if about.get("subjects"):
             facts.append(f"{about['subjects']} subjects")
-        facts += [f"licence: {about['licence']}", f"sha256 {about['sha256'][:12]}"]
+        facts += [f"licence: {about.get('licence', 'not told')}"]
+        facts += [f"sha256 {about['sha256'][:12]}"]
         mark = " (CHANGED since its provenance was written)" if name in changed else ""
+        if not (shown.atlas.folder / name).is_file():
+            mark = " (not in the folder)"
         lines.append(f"  {name}{mark}: {'; '.join(facts)}")
     if "groups.tsv" in changed and "pairs.tsv" not in changed:
         lines.append(

@@ -12,16 +12,19 @@ EMPTY = "-"
 """An entry that holds nothing."""
 
 
-def read(path: Path, columns: Mapping[str, Callable[[str], Any]]) -> list[dict]:
+def read(
+    path: Path, columns: Mapping[str, Callable[[str], Any]], key: Sequence[str] = ()
+) -> list[dict]:
     """Rows of a table, {column: value}.
 
     Args:
       columns: name and converter of each column, in any order. A converter raises
         ValueError, whose text says what it wanted.
+      key: columns whose entries, taken together, no two rows may share.
 
     Raises:
-      ConfigError: no file, another header, a row of another length, a wrong value; one
-        line that gives the file and the line's number.
+      ConfigError: no file, another header, a row of another length, a wrong value, a
+        second row of a key; one line that gives the file and the line's number.
     """
     lines = _lines(path)
     if not lines:
@@ -34,6 +37,7 @@ def read(path: Path, columns: Mapping[str, Callable[[str], Any]]) -> list[dict]:
             f"{' '.join(columns)}, separated by tabs"
         )
     rows = []
+    seen: dict[tuple, int] = {}
     for number, line in lines[1:]:
         cells = line.split("\t")
         if len(cells) != len(header):
@@ -48,6 +52,12 @@ def read(path: Path, columns: Mapping[str, Callable[[str], Any]]) -> list[dict]:
                 raise ConfigError(
                     f"{path}, line {number}: {name} is {cell.strip()!r}: {error}"
                 ) from None
+        entries = tuple(row[name] for name in key)
+        first = seen.setdefault(entries, number) if key else number
+        if first != number:
+            raise ConfigError(
+                f"{path}, line {number}: {', '.join(entries)} stands in line {first} too"
+            )
         rows.append(row)
     return rows
 
@@ -59,9 +69,12 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 
 def read_text(path: Path) -> str:
-    """A text file; ConfigError, one line, if it cannot be read."""
+    """A text file, with or without a byte-order mark, its lines ended by a newline each.
+
+    ConfigError, one line, if it cannot be read.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         problem = getattr(error, "strerror", None) or error
         raise ConfigError(f"cannot read {path}: {problem}") from None
@@ -136,5 +149,5 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """SHA-256 of a table's text, whatever ends its lines."""
+    return hashlib.sha256(read_text(path).encode()).hexdigest()
