@@ -227,8 +227,8 @@ def test_a_stream_that_reaches_no_area_is_refused(tmp_path):
     [
         ([], "tables is no object"),
         ({}, "no sha256 of areas.tsv"),
-        (dict.fromkeys(TINY, {"what": "."}), "no sha256 of areas.tsv"),
-        (dict.fromkeys(TINY, {"sha256": "0"}) | {"x.tsv": 1}, "no sha256 of x.tsv"),
+        ({n: {"what": "."} for n in TINY}, "no sha256 of areas.tsv"),
+        ({n: {"sha256": "0"} for n in TINY} | {"x.tsv": 1}, "no sha256 of x.tsv"),
     ],
 )
 def test_a_wrong_provenance_is_one_line(tmp_path, told, words):
