@@ -153,10 +153,10 @@ class NetworkConfig:
     """Recurrent cell."""
     recurrent: str = "table"
     """Recurrent areas of the FPN: `table` (as the atlas says), `none`, `all`, or a list, each with its own cell if one
-    follows: `PMC,LPFC:gru`."""
+    follows: `PMC,LPFC:gru`. V1 to IT of `env.vision pixels` have none."""
     feedback: str = "table"
     """Pathways of the FPN back to earlier areas, one control step late: `table`, `none`, `all` (back along every
-    pathway), or a list SOURCE:TARGET: `M1:PMC,PMC:LPFC`."""
+    pathway), or a list SOURCE:TARGET: `M1:PMC,PMC:LPFC`. V1 to IT of `env.vision pixels` have none."""
     stream_dropout: float = 0.0
     """In training, probability that a sense is silent for a whole episode."""
     dropout_streams: str = "vision"

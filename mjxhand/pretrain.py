@@ -52,7 +52,7 @@ class PretrainOptions:
     out: str = "vision.npz"
     """File to write; it is kept up to date while the stream learns."""
     frames: int = 200_000
-    """Frames to draw, each of another state."""
+    """Frames to draw, each of another state; above 8,192 rounded up to rounds of 8,192."""
     passes: int = 4
     """Times that each is learned from."""
     batch: int = 128

@@ -236,7 +236,11 @@ def test_option_recurrent():
     assert recurrent("none") == {}
     assert recurrent("all") == dict.fromkeys([a.name for a in brain.areas])
     assert recurrent("LPFC:gru, M1") == {"LPFC": "gru", "M1": None}
-    for wrong, words in (("PCM", "did you mean PMC"), ("PMC:gro", "cell 'gro'")):
+    for wrong, words in (
+        ("PCM", "did you mean PMC"),
+        ("PMC:gro", "cell 'gro'"),
+        ("IT:gru", "'IT', but V1 to IT take neither"),
+    ):
         with pytest.raises(ConfigError, match=words):
             recurrent(wrong)
 
@@ -255,7 +259,11 @@ def test_option_feedback():
     assert feedback("none") == []
     assert feedback("all") == [("P", "S"), ("F", "P"), ("M", "F"), ("M", "S")]
     assert feedback("M:P,F:P") == [("M", "P"), ("F", "P")]
-    for wrong, words in (("M", "SOURCE:TARGET"), ("M:X", "'X', which is no area")):
+    for wrong, words in (
+        ("M", "SOURCE:TARGET"),
+        ("M:X", "'X', which is no area"),
+        ("P:IT", "'IT', but V1 to IT take neither recurrence nor feedback"),
+    ):
         with pytest.raises(ConfigError, match=words):
             feedback(wrong)
 
@@ -346,7 +354,10 @@ def test_a_network_that_its_copy_could_not_give_is_refused(
     label = dataclasses.replace(brain.areas[0], label="area 4 (#1)")
     for wrong, words in (
         (dataclasses.replace(brain, value_units=()), "network.tsv, would give another"),
-        (dataclasses.replace(brain, areas=(label, *brain.areas[1:])), "label of area S"),
+        (
+            dataclasses.replace(brain, areas=(label, *brain.areas[1:])),
+            "label of area S",
+        ),
     ):
         monkeypatch.setattr(atlas, "find", lambda _, wrong=wrong: wrong)
         with pytest.raises(ConfigError, match=words):

@@ -5,6 +5,7 @@ import dataclasses
 from mjxhand import atlas
 from mjxhand.arguments import suggest
 from mjxhand.config import ConfigError, NetworkConfig
+from mjxhand.networks import vision
 from mjxhand.networks.recurrent import find_cell
 from mjxhand.wiring import PRIVILEGED, STREAMS, Pathway, Wiring
 
@@ -82,9 +83,11 @@ def with_feedback(wiring: Wiring, option: str) -> Wiring:
 def _find(wiring: Wiring, name: str, option: str) -> None:
     names = [area.name for area in wiring.areas]
     if name not in names:
+        problem = f"which is no area{suggest(name, names)}"
+        if name in vision.NAMES:
+            problem = "but V1 to IT take neither recurrence nor feedback"
         raise ConfigError(
-            f"{option} names {name!r}, which is no area{suggest(name, names)}; "
-            f"available: {', '.join(names)}"
+            f"{option} names {name!r}, {problem}; available: {', '.join(names)}"
         )
 
 

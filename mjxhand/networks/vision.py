@@ -34,6 +34,7 @@ _AREAS = {
     "V4": (256, 3, 1, "visual area V4"),
     TOP: (512, 3, 1, "inferior temporal cortex"),
 }
+NAMES = tuple(_AREAS)
 
 
 def areas(sizes: Sizes, scale: float) -> tuple[Area, ...]:
