@@ -1,6 +1,7 @@
 """Arrays as files, by orbax: uncompressed, in pieces small enough for any way to move files."""
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,10 +14,32 @@ PIECE = 15 * 2**20
 """Most bytes of one file."""
 # orbax fills files up to a target and then ends them with the chunk at hand.
 TARGET, CHUNK = 8 * 2**20, 4 * 2**20
+PATTERN = re.compile(r"[\[*\\]")
+
+
+def check_path(folder: Path) -> None:
+    """Refuse a folder whose path orbax would take for a pattern of names: it would find
+    nothing of what it wrote there, and not say so.
+
+    Raises:
+        ValueError: which character is to blame.
+    """
+    found = PATTERN.search(str(folder.absolute()))
+    if found:
+        raise ValueError(
+            f"{folder.absolute()} has a {found[0]} in it, and there checkpoints would be "
+            "lost: choose another path"
+        )
 
 
 def write_arrays(folder: Path, arrays: Arrays) -> None:
-    """Write arrays into a new folder."""
+    """Write arrays into a new folder.
+
+    Raises:
+        ValueError: its path is none that `check_path` lets pass, or what was written cannot
+            be read.
+    """
+    check_path(folder)
     ocp = _orbax()
     full = {name: a for name, a in arrays.items() if a.size}  # orbax refuses empty ones
     full = full or {"empty": np.zeros(1)}
@@ -26,6 +49,7 @@ def write_arrays(folder: Path, arrays: Arrays) -> None:
     )
     with _checkpointer() as checkpointer:
         checkpointer.save(folder.absolute(), args=saving)
+        _metadata(checkpointer, folder)
 
 
 def read_arrays(folder: Path, kinds: Mapping[str, np.ndarray]) -> Arrays:
@@ -47,12 +71,20 @@ def read_arrays(folder: Path, kinds: Mapping[str, np.ndarray]) -> Arrays:
     if not full:
         return arrays
     with _checkpointer() as checkpointer:
-        tree = checkpointer.metadata(folder.absolute()).item_metadata.tree
+        tree = _metadata(checkpointer, folder)
         for name, kind in full.items():
             if name not in tree or _kind(tree[name]) != _kind(kind):
                 raise ValueError(f"{folder} has no {name} of {_kind(kind)}")
         args = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in full}
         return arrays | checkpointer.restore(folder.absolute(), restore_args=args)
+
+
+def _metadata(checkpointer, folder: Path) -> Mapping:
+    """Type and shape of what a folder holds, by name."""
+    metadata = checkpointer.metadata(folder.absolute()).item_metadata
+    if metadata is None:  # in place of an error
+        raise ValueError(f"{folder} holds no arrays that can be read")
+    return metadata.tree
 
 
 def _kind(array) -> tuple[str, tuple[int, ...]]:
@@ -75,8 +107,11 @@ def _checkpointer():
 
 
 def _orbax():
-    """orbax, imported when needed (it takes seconds) and kept from logging every save."""
+    """orbax, imported when needed (it takes seconds) and kept from logging every save.
+
+    Of one that fails it would log pages; what is raised says it in a line.
+    """
     import orbax.checkpoint as ocp
 
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     return ocp

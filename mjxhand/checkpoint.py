@@ -96,7 +96,10 @@ class Checkpoints:
         if not self.folder.is_dir():
             return []
         names = (p.name for p in self.folder.iterdir() if p.is_dir())
-        return sorted(int(n) for n in names if n.isdecimal())
+        # Other numbers are folders of others'.
+        return sorted(
+            int(n) for n in names if n.isdecimal() and n == self._path(int(n)).name
+        )
 
     def latest(self) -> int | None:
         """Newest update whose checkpoint is whole."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from mjxhand import atlas, lock, pretrained, vision_file
 from mjxhand.arguments import suggest
+from mjxhand.arrays import check_path
 from mjxhand.checks import flatten
 from mjxhand.config import Config, ConfigError
 from mjxhand.storage import write_text_atomically
@@ -188,9 +189,10 @@ def prepare(out: str | Path, config: Config, *, resume: bool = False) -> Path:
 
     Raises:
         ConfigError: the folder holds another run or other files, or cannot be written; another
-            process has it.
+            process has it; no command could read it under its name.
     """
     path = Path(out)
+    _refuse_name(out)
     try:
         if not resume:
             _refuse_used(path)
@@ -229,6 +231,15 @@ def _keep_network(path: Path, config: Config) -> None:
             "network"
         )
     write_text_atomically(path / NETWORK, text)
+
+
+def _refuse_name(out: str | Path) -> None:
+    """Refuse a folder under whose name nothing would be found again."""
+    pretrained.refuse_name(out)
+    try:
+        check_path(Path(out))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _refuse_used(path: Path) -> None:

@@ -269,6 +269,69 @@ def test_files_of_other_arrays_are_not_read(tmp_path):
             arrays.read_arrays(tmp_path / "x", {"a": kind})
 
 
+@pytest.mark.parametrize("name", ["a[b]", "a\\b", "**"])
+def test_a_path_in_which_arrays_would_be_lost_is_refused(tmp_path, name, monkeypatch):
+    """orbax looks for its own files by a pattern that begins with the folder."""
+    some = {"a": np.zeros(8)}
+    checkpoints = Checkpoints(tmp_path / name)
+    checkpoints.save(1, some)
+    with pytest.raises(CheckpointError, match=r"could not save .* in it, and there"):
+        checkpoints.wait()
+    assert checkpoints.updates() == []
+    # Were it let pass, the loss would be noticed.
+    monkeypatch.setattr(arrays, "check_path", lambda folder: None)
+    with pytest.raises((ValueError, NotImplementedError)):
+        arrays.write_arrays(tmp_path / name / "x", some)
+
+
+def test_arrays_without_their_description_are_not_read(tmp_path):
+    """As older versions left them in such a path."""
+    some = {"a": np.zeros(8)}
+    arrays.write_arrays(tmp_path / "x", some)
+    (tmp_path / "x" / "_METADATA").unlink()
+    with pytest.raises(ValueError, match="no arrays that can be read"):
+        arrays.read_arrays(tmp_path / "x", some)
+
+
+def test_other_unusual_paths_hold_arrays(tmp_path):
+    some = {"a": np.arange(8.0)}
+    with Checkpoints(tmp_path / "ü %20#:]{x}?") as checkpoints:
+        checkpoints.save(1, some)
+    assert bits(checkpoints.restore_learner(some)[1]) == bits(some)
+
+
+FULL = """
+import resource, sys
+import numpy as np
+from mjxhand.checkpoint import CheckpointError, Checkpoints
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+checkpoints = Checkpoints(sys.argv[1])
+checkpoints.save(1, {"a": np.random.default_rng(0).random(200_000)})
+try:
+    checkpoints.wait()
+except CheckpointError as error:
+    print(error)
+"""
+
+
+def test_orbax_says_nothing_of_a_failing_save_itself(tmp_path):
+    """It would say it with pages of tracebacks."""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", FULL, str(tmp_path)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.stdout.count("could not save a checkpoint") == 1
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["12", "000000012", "１"])
+def test_folders_of_other_numbers_are_no_checkpoints(saved, name):
+    (saved.folder / name).mkdir()
+    assert saved.updates() == [2, 3, 4]
+    saved.save(5, learner(seed=5))
+    assert saved.latest() == 5
+    assert (saved.folder / name).is_dir()
+
+
 def test_saving_again_after_a_fall_back_replaces_the_abandoned_future(saved):
     flip(some_file(saved, 4))
     again = Checkpoints(saved.run_dir)

@@ -203,6 +203,24 @@ def test_folder_with_other_files_and_a_file_are_refused(tmp_path, smoke):
         runs.prepare(tmp_path / "notes.txt" / "run", smoke)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a[b]", r"has a \[ in it"),
+        ("a\\b", r"has a \\ in it"),
+        ("*", r"has a \* in it"),
+        ("pretrained:mine", "is a name of the package's own policies"),
+    ],
+)
+def test_a_folder_that_no_command_could_read_is_refused(
+    tmp_path, monkeypatch, smoke, name, words
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=words):
+        runs.prepare(name, smoke)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_resume_may_lengthen_a_run_but_not_change_its_network(smoke):
     runs.check_resumed(smoke, replace(smoke, total_steps=10**6))
     with pytest.raises(ConfigError, match=r"--network\.units-scale.*0\.05"):

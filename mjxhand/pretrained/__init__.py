@@ -45,6 +45,18 @@ def folder(run: str | Path) -> Path:
     return HERE / name
 
 
+def refuse_name(out: str | Path) -> None:
+    """Refuse a new folder that would be taken for a policy of the package.
+
+    Raises:
+        ConfigError: its name begins as theirs do.
+    """
+    if str(out).startswith(PREFIX):
+        raise ConfigError(
+            f"{out} is a name of the package's own policies: choose another folder"
+        )
+
+
 def output_folder(run: str | Path) -> Path:
     """Where what is made of a run goes: its own folder, or `runs/pretrained-NAME`."""
     if not str(run).startswith(PREFIX):

@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(argv) != 2:
         raise ConfigError(f"give a run and a new folder: {USAGE}")
     run, out = pretrained.folder(argv[0]), Path(argv[1])
+    pretrained.refuse_name(out)
     policy = evaluate.load_policy(run)
     try:
         out.mkdir(parents=True)
