@@ -10,6 +10,11 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
+ANYWHERE = "glfw enable enabled on true 1 disable disabled off false 0".split()
+OWN = {"linux": ["glx", "egl", "osmesa"], "darwin": ["cgl"], "win32": ["wgl"]}
+"""What MuJoCo knows; it does not import with anything else."""
+LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
+
 
 def installed(library: str) -> bool:
     """Whether the loader finds a shared library, such as `EGL`."""
@@ -31,19 +36,29 @@ def choose(
 
     `disable` where no off-screen library is there: importing MuJoCo would fail with the
     others, and one can train without pictures. `mjxhand.render` then says what to install.
+    The same where the user's own choice is unknown or its library not there.
     """
-    if environ.get("MUJOCO_GL") or platform != "linux":
+    if given := environ.get("MUJOCO_GL", "").lower().strip():
+        known = given in (*ANYWHERE, *OWN.get(platform, ()))
+        there = given not in LIBRARIES or installed(LIBRARIES[given])
+        return None if known and there else "disable"
+    if platform != "linux":
         return None
     # The display of a job is that of the shell which submitted it, far away or long closed.
     here = "SLURM_JOB_ID" not in environ
     if here and (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")):
         return None
-    libraries = {"egl": "EGL", "osmesa": "OSMesa"}
-    return next((gl for gl, name in libraries.items() if installed(name)), "disable")
+    return next((gl for gl, name in LIBRARIES.items() if installed(name)), "disable")
 
 
 _choice = choose(os.environ, sys.platform)
 if _choice is not None:
+    if os.environ.get("MUJOCO_GL", "").strip():
+        print(
+            f"note: MUJOCO_GL is {os.environ['MUJOCO_GL']}, which cannot be had here: no "
+            "pictures (unset it for what can)",
+            file=sys.stderr,
+        )
     os.environ["MUJOCO_GL"] = _choice
 
 # Only now may MuJoCo be imported, and here it is for the first time.

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import math
 import os
 import sys
@@ -245,6 +246,39 @@ def _silence() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _show_what_can_be_shown() -> None:
+    """A terminal whose encoding lacks a character (±) gets a question mark, not an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _refuse_64_bits() -> None:
+    """Refuse JAX's 64 bits, with which the types of what goes round a loop would change."""
+    if jax.config.jax_enable_x64:
+        raise ConfigError(
+            "jax_enable_x64 is on: mjxhand computes in 32 bits; turn it off "
+            "(JAX_ENABLE_X64=0)"
+        )
+
+
+def _platform_problem() -> str:
+    """What is wrong with the platform that the user chose for JAX; empty: nothing.
+
+    Asked for only when something has failed: JAX looks for devices when it first needs one.
+    """
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    if not platforms:
+        return ""
+    try:
+        jax.devices()
+    except (
+        RuntimeError,
+        AssertionError,
+    ):  # the latter where the CUDA plug-in is missing
+        return f"JAX_PLATFORMS is {platforms}: unset it, or install JAX for it"
+    return ""
+
+
 def main_guard(main: Callable[..., int]) -> Callable[..., int]:
     """For every command: programs are kept; errors meant for users become one line on
     stderr and exit code 2; Ctrl-C becomes 130; a reader of the output that has left (`head`)
@@ -253,6 +287,8 @@ def main_guard(main: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(main)
     def guarded(*args: Any, **kwargs: Any) -> int:
         try:
+            _show_what_can_be_shown()
+            _refuse_64_bits()
             keep_compiled_programs()
             code = main(*args, **kwargs)
             sys.stdout.flush()  # here, where a reader that has left is noticed
@@ -266,6 +302,12 @@ def main_guard(main: Callable[..., int]) -> Callable[..., int]:
         except BrokenPipeError:
             _silence()
             return 141
+        except (RuntimeError, AssertionError):
+            problem = _platform_problem()
+            if not problem:
+                raise
+            print(f"error: {problem}", file=sys.stderr)
+            return 2
         except OSError as error:  # a full disk, a folder that may not be written
             if error.filename is None and error.errno not in FULL:
                 raise

@@ -41,7 +41,8 @@ def export(run: Path, to: Path, *, with_environments: bool = False) -> int:
     """Copy the newest whole checkpoint of `run` into the new run folder `to`; its update.
 
     Raises:
-        ConfigError: no run, or `to` is in use or cannot be written.
+        ConfigError: no run, no environments to take along, or `to` is in use or cannot be
+            written.
         CheckpointError: no checkpoint is whole.
     """
     config = runs.read_config(run)
@@ -52,6 +53,10 @@ def export(run: Path, to: Path, *, with_environments: bool = False) -> int:
     parts = checkpoints.arrays(update)
     if not with_environments:
         parts.pop("actors", None)
+    elif "actors" not in parts:
+        raise ConfigError(
+            f"update {update} of {run} holds no environments: leave out --with-environments"
+        )
     runs.prepare(to, config)
     try:
         if (run / FILE).exists():

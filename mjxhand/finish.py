@@ -24,7 +24,7 @@ def finish(run: Run) -> int:
     Returns:
         Exit code: 2 if that file cannot be written; the film is made all the same.
     """
-    results, trajectory = report(run) if run.config.evaluate_episodes else ({}, {})
+    results, trajectory = play(run) if run.config.evaluate_episodes else ({}, {})
     code = 0
     path = run.out / EVALUATION
     # Nothing was evaluated: what an earlier end of the run found is not touched.
@@ -38,13 +38,23 @@ def finish(run: Run) -> int:
                 file=sys.stderr,
             )
             code = 2
+    report(results)  # after it is kept: nobody may be left to read it
     if run.config.film:
         film(run, trajectory)
     return code
 
 
-def report(run: Run) -> tuple[dict[str, Any], render.Trajectory]:
-    """Play the trained and the untrained policy on the same fresh episodes, and print.
+def report(results: dict[str, Any]) -> None:
+    """Print what `play` found."""
+    for policies in results.values():
+        trained = policies["trained"]
+        cli.say(f"{trained['task']}; {trained['episodes']} fresh episodes")
+        for which, result in policies.items():
+            cli.say(f"  {which:<10}{evaluate.sentence(result)}")
+
+
+def play(run: Run) -> tuple[dict[str, Any], render.Trajectory]:
+    """Play the trained and the untrained policy on the same fresh episodes.
 
     A task with near goals is followed by the full one.
 
@@ -77,10 +87,6 @@ def report(run: Run) -> tuple[dict[str, Any], render.Trajectory]:
                 brain, goal_angle_max=distance, steps=steps if filmed else 0
             )
             trajectory = seen or trajectory
-        task = results[name]["trained"]["task"]
-        cli.say(f"{task}; {episodes} fresh episodes")
-        for which, result in results[name].items():
-            cli.say(f"  {which:<10}{evaluate.sentence(result)}")
     return results, trajectory
 
 

@@ -1,5 +1,6 @@
 """Pictures to a file: MP4 (H.264) and GIF, there in whole or not at all."""
 
+import contextlib
 import itertools
 import os
 import subprocess
@@ -28,7 +29,9 @@ def _write_mp4(path: Path, pictures: Iterator[np.ndarray], fps: int) -> None:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"]
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
     command += ["-r", str(fps), "-i", "-", "-an", "-c:v", "libx264", "-crf", "20"]
-    command += ["-pix_fmt", "yuv420p", "-movflags", "+faststart", str(path)]
+    # Named so that neither a colon nor a dash in it means anything to ffmpeg.
+    command += ["-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+    command += [f"file:{path.absolute()}"]
     # imageio's own writer forks this process, which JAX's threads do not survive for sure.
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stderr=pipe) as ffmpeg:
@@ -120,5 +123,6 @@ def save_whole(path: Path, write: Callable[[Path], None]) -> Path:
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
-        hidden.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what failed before is the error to tell
+            hidden.unlink(missing_ok=True)
     return path

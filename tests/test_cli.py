@@ -1,5 +1,6 @@
 """Command lines: every mistake is one line on stderr and exit code 2."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -391,6 +392,49 @@ def test_the_real_commands_fail_in_one_line(command, tmp_path):
     assert done.stderr.count("\n") == 1, done.stderr
     assert "nowhere" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["train smoke --out x", "doctor"])
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("JAX_PLATFORMS", "cuda", "JAX_PLATFORMS is cuda: unset it, or install JAX"),
+        ("JAX_PLATFORMS", "nonsense", "JAX_PLATFORMS is nonsense: unset it"),
+        (
+            "JAX_ENABLE_X64",
+            "1",
+            r"jax_enable_x64 is on: .* turn it off \(JAX_ENABLE_X64=0\)",
+        ),
+    ],
+)
+def test_a_variable_that_cannot_work_is_one_line(command, name, value, words, tmp_path):
+    if value == "cuda" and importlib.util.find_spec("jax_cuda13_plugin"):
+        pytest.skip("there is such a JAX")
+    done = subprocess.run(
+        [sys.executable, "-m", *f"mjxhand.{command}".split()],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), name: value},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert re.fullmatch(f"error: {words}.*\n", done.stderr), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_terminal_cannot_show_is_no_error():
+    code = "from mjxhand import cli; cli.main_guard(lambda: print('8 ± 1'))()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("8 ? 1\n", "")
 
 
 @pytest.mark.parametrize("command", ["analyse", "analyse.across", "analyse.speed"])

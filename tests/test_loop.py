@@ -1,6 +1,7 @@
 """The host's loop around a learner that costs nothing: time, failing disks, bad numbers."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -186,7 +187,8 @@ def test_an_evaluation_that_cannot_be_written_costs_no_film(
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     filmed = []
-    monkeypatch.setattr(finish, "report", lambda run: ({"task": {}}, {"qpos": 0}))
+    monkeypatch.setattr(finish, "play", lambda run: ({"task": {}}, {"qpos": 0}))
+    monkeypatch.setattr(finish, "report", lambda results: None)
     monkeypatch.setattr(finish, "film", lambda run, seen: filmed.append(seen))
     monkeypatch.setattr(finish, "write_text_atomically", full)
     assert finish.finish(fake(CONFIG, tmp_path)) == 2
@@ -196,6 +198,23 @@ def test_an_evaluation_that_cannot_be_written_costs_no_film(
         f"error: cannot write {tmp_path / 'evaluation.json'} (No space"
     )
     assert f"--resume {tmp_path}" in line
+
+
+def test_an_evaluation_is_kept_before_it_is_told(fake, tmp_path, monkeypatch):
+    """Whoever would read it may have left."""
+
+    def left(text):
+        raise BrokenPipeError
+
+    trained = {"task": "turn", "episodes": 8}
+    monkeypatch.setattr(
+        finish, "play", lambda run: ({"task": {"trained": trained}}, {})
+    )
+    monkeypatch.setattr(finish.cli, "say", left)
+    with pytest.raises(BrokenPipeError):
+        finish.finish(fake(CONFIG, tmp_path))
+    kept = json.loads((tmp_path / "evaluation.json").read_text())
+    assert kept == {"task": {"trained": trained}}
 
 
 def test_a_disk_that_fills_up_and_is_emptied(fake, tmp_path, monkeypatch, capsys):

@@ -1,9 +1,11 @@
 """Policies by name: lesions, weights of other runs, folders that are something else."""
 
 import dataclasses
+import io
 import json
 import math
 import shutil
+import types
 
 import chex
 import pytest
@@ -52,6 +54,26 @@ def test_what_does_nothing_is_refused_in_an_evaluation(laptop):
     chain = {"task": "chain", "goal_angle_max": 1.0, "goal_encoding": "absolute"}
     with pytest.raises(ConfigError, match=r"^env\.goal_angle_max does nothing "):
         evaluate.make_env(laptop.config, **chain)
+
+
+def test_a_result_is_kept_before_it_is_told(tmp_path, monkeypatch):
+    """What is printed may reach nobody, or hold what a terminal cannot show."""
+
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise ValueError("closed")
+
+    result = {"task": "turn", "impl": "native"}
+    nothing = types.SimpleNamespace(config=None, agent=None)
+    monkeypatch.setattr(evaluate, "load_policy", lambda *_: nothing)
+    monkeypatch.setattr(evaluate, "make_env", lambda *_, **__: None)
+    monkeypatch.setattr(evaluate, "Evaluator", lambda *_: lambda *_, **__: result)
+    monkeypatch.setattr(evaluate, "sentence", lambda result: "8 ± 1")
+    monkeypatch.setattr("sys.stdout", Closed())
+    path = tmp_path / "a.json"
+    with pytest.raises(ValueError, match="closed"):
+        evaluate.main(["run", "--json", str(path)])
+    assert json.loads(path.read_text()) == result
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Films and pictures, made without a display; small, since a CPU draws them."""
 
 import copy
+import errno
 import importlib.machinery
 import math
 import os
@@ -169,6 +170,26 @@ def test_mp4_plays_everywhere(env, trajectory, tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["film.mp4"]
 
 
+@pytest.mark.parametrize("name", ["t10:30/a.mp4", "t10:30.mp4", "-x/a.mp4", "-x.mp4"])
+def test_a_film_may_have_any_name(tmp_path, monkeypatch, name):
+    """ffmpeg takes `t10:` for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    path = Path(name)
+    pictures = iter(np.zeros((3, 48, 64, 3), np.uint8))
+    video.save_whole(path, lambda hidden: video.writer(path)(hidden, pictures, 25))
+    assert path.stat().st_size > 500
+    assert [p.name for p in path.absolute().parent.iterdir()] == [path.name]
+
+
+def test_a_disk_that_became_read_only_is_one_line(tmp_path, monkeypatch):
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(ConfigError, match=r"cannot write .*Read-only file system"):
+        video.save_whole(tmp_path / "a.gif", read_only)
+
+
 def test_gif_has_the_same_length_and_is_in_colour(env, trajectory, tmp_path):
     path = render.film(
         env, trajectory, tmp_path / "film.gif", camera=render.Camera(**SMALL)
@@ -314,6 +335,13 @@ def test_a_broken_driver_is_one_line(world, monkeypatch):
         ({"DISPLAY": "login:10.0", "SLURM_JOB_ID": "7"}, "linux", ["EGL"], "egl"),
         ({"MUJOCO_GL": "glfw"}, "linux", ["EGL"], None),
         ({"DISPLAY": ""}, "linux", ["EGL"], "egl"),
+        ({"MUJOCO_GL": "OSMesa "}, "linux", ["OSMesa"], None),
+        ({"MUJOCO_GL": "osmesa"}, "linux", ["EGL"], "disable"),
+        ({"MUJOCO_GL": "egl"}, "linux", [], "disable"),
+        ({"MUJOCO_GL": "nonsense"}, "linux", ["EGL"], "disable"),
+        ({"MUJOCO_GL": "off"}, "linux", [], None),
+        ({"MUJOCO_GL": "egl"}, "darwin", ["EGL"], "disable"),
+        ({"MUJOCO_GL": "cgl"}, "darwin", [], None),
         ({}, "darwin", ["EGL"], None),
         ({}, "win32", [], None),
     ],
@@ -342,6 +370,23 @@ def test_nothing_is_printed_by_import_and_exit(tmp_path):
     )
     assert (done.stdout, done.stderr) == ("", "")
     assert (tmp_path / "a.png").exists()
+
+
+def test_a_renderer_that_cannot_be_had_is_one_note():
+    """MuJoCo would not even import."""
+    env = {**os.environ, "MUJOCO_GL": "nonsense"}
+    env["PYTHONPATH"] = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", "import mjxhand.render, mujoco"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("note: MUJOCO_GL is nonsense, which cannot be had")
+    assert done.stderr.count("\n") == 1
 
 
 def test_caption_is_drawn_inside_the_picture():

@@ -15,6 +15,7 @@ import pytest
 
 from mjxhand import evaluate, export, metrics, runs, train
 from mjxhand.arrays import PIECE
+from mjxhand.config import ConfigError
 from mjxhand.presets import PRESETS
 
 TRAIN = [sys.executable, "-m", "mjxhand.train"]
@@ -225,6 +226,17 @@ def test_export_refuses_what_it_must(trained, tmp_path, capsys):
         err = capsys.readouterr().err
         assert err.count("\n") == 1
         assert words in err
+
+
+def test_environments_that_are_not_there_cannot_be_taken_along(tmp_path):
+    """As in a run that came from another machine without them."""
+    bare, to = runs.prepare(tmp_path / "bare", PRESETS["smoke"]), tmp_path / "to"
+    with train.Checkpoints(bare) as checkpoints:
+        checkpoints.save(1, {"w": np.zeros(3)})
+    with pytest.raises(ConfigError, match=r"update 1 of .*bare holds no environments"):
+        export.export(bare, to, with_environments=True)
+    assert not to.exists()
+    assert export.export(bare, to) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
