@@ -11,6 +11,8 @@ from typing import Self
 
 GRACE = 25.0
 """Seconds in which an update must end after a program's signal: SLURM kills after 30."""
+HURRY = 2.0
+"""Seconds in which Python must hear of a second Ctrl-C."""
 PROGRAMS = [
     getattr(signal, name)
     for name in ("SIGTERM", "SIGUSR1", "SIGHUP")
@@ -24,10 +26,11 @@ class Stop:
     """Asked for by Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP: finish the update, save, leave.
 
     SIGHUP, of a terminal that is closed, stays ignored where it was: `nohup`. Ctrl-C twice
-    leaves at once. After one of the others, an update that takes longer than `grace` is given
-    up: `late` is called from another thread, and the process ends with exit code 0. JAX may
-    hold the main thread for minutes (a compilation), in which Python handles no signal; the
-    thread hears of it all the same.
+    leaves at once: by KeyboardInterrupt, or, where the main thread does not hear of it within
+    `HURRY`, with exit code 130. After one of the others, an update that takes longer than
+    `grace` is given up: `late` is called from another thread, and the process ends with exit
+    code 0. JAX may hold the main thread for minutes (a compilation), in which Python handles
+    no signal; the thread hears of it all the same.
 
     Args:
         late: what to do before a late exit; it must not need the main thread.
@@ -42,6 +45,7 @@ class Stop:
         finish: bool = True,
     ):
         self.asked = not finish
+        self._presses = 0 if finish else 1
         self._late = late
         self._grace = grace
         self._left = threading.Event()
@@ -77,6 +81,7 @@ class Stop:
     def _ask(self, number: int, frame: FrameType | None) -> None:
         # A scheduler may send several; a person who asks twice is in a hurry.
         if self.asked and number == signal.SIGINT:
+            self._left.set()  # on the way out: no need to be thrown out
             raise KeyboardInterrupt
         self.asked = True
 
@@ -84,13 +89,20 @@ class Stop:
         # The socket stays open as long as signals may be written to it.
         while numbers := self._heard.recv(64):
             if set(numbers) & set(PROGRAMS):
-                break
-        else:
-            return
-        if not self._left.wait(self._grace):
+                self._leave(self._grace, self._late, 0)
+                return
+            # Python joins two that come in one long call of JAX.
+            self._presses += numbers.count(signal.SIGINT)
+            if self._presses > 1:
+                self._leave(HURRY, lambda: print("interrupted", file=sys.stderr), 130)
+                return
+
+    def _leave(self, seconds: float, say: Callable[[], None], code: int) -> None:
+        """End the process, unless the main thread is on its way out by then."""
+        if not self._left.wait(seconds):
             try:
-                self._late()
+                say()
                 sys.stdout.flush()
                 sys.stderr.flush()
             finally:  # also where the terminal is gone, and nothing can be said
-                os._exit(0)
+                os._exit(code)

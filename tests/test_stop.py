@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mjxhand import stop as stop_module
 from mjxhand import watch
 from mjxhand.stop import Stop
 
@@ -105,6 +106,48 @@ def test_an_update_that_does_not_end_is_left_in_time(number, hangup):
     assert time.monotonic() - began < 60
     assert child.returncode == 0
     assert out == "late\n"
+
+
+@pytest.mark.parametrize(("finish", "presses"), [(True, 2), (False, 1)])
+def test_a_person_in_a_hurry_is_heard_in_a_compilation(finish, presses):
+    busy = BUSY.replace("grace=0.5", f"finish={finish}")
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    child = subprocess.Popen(
+        [sys.executable, "-c", busy],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begun\n"
+    for _ in range(presses):
+        time.sleep(0.2)
+        child.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, err = child.communicate(timeout=120)
+    assert time.monotonic() - began < 60
+    assert child.returncode == 130
+    assert err == "interrupted\n"
+
+
+def test_whoever_is_on_the_way_out_is_left_alone(monkeypatch):
+    """A save that runs may take its time."""
+    monkeypatch.setattr(stop_module, "HURRY", 0.1)
+    left = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    with Stop():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)
+    with Stop() as stop:
+        stop.ends()
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)
+    assert left == []
 
 
 def test_a_stall_is_told_with_the_stacks_and_its_end_too(tmp_path, capsys):
