@@ -1,6 +1,7 @@
 """The checks that refuse a configuration which cannot work, before anything is built."""
 
 import math
+import sys
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -104,6 +105,9 @@ def _check_ranges(flat: dict[str, tuple[Any, Any]]) -> None:
             raise ConfigError(f"{name} is {value!r}: choose one of {choices}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{name} is {value}: give a finite number")
+        if isinstance(value, int) and abs(value) > sys.float_info.max:
+            digits = len(str(abs(value)))
+            raise ConfigError(f"{name} has {digits} digits: give a smaller number")
         if name not in RANGES or value is None:
             continue
         low, high, inclusive = RANGES[name]

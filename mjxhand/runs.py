@@ -9,7 +9,7 @@ import json
 import shutil
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from mjxhand import atlas, lock, pretrained, vision_file
 from mjxhand.arguments import suggest
@@ -116,8 +116,11 @@ def _from_dict(cls: type[T], data: Any, where: str, prefix: str) -> T:
         if is_dataclass(hint):
             value = _from_dict(hint, value, where, f"{prefix}{name}.")  # type: ignore[arg-type]
         elif not _fits(value, hint):
-            expected = getattr(hint, "__name__", str(hint))
-            raise ConfigError(f"{where}: {prefix}{name} is {value!r}, not {expected}")
+            raise ConfigError(
+                f"{where}: {prefix}{name} is {value!r}, not {_expected(hint)}"
+            )
+        elif isinstance(value, str) and "\0" in value:
+            raise ConfigError(f"{where}: {prefix}{name} holds a NUL: no file has one")
         values[name] = value
     return cls(**values)
 
@@ -132,6 +135,13 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool) or hint is bool:
         return hint is bool and isinstance(value, bool)
     return isinstance(value, int | float if hint is float else hint)
+
+
+def _expected(hint: Any) -> str:
+    """What a value of a field must be, in words."""
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    return getattr(hint, "__name__", str(hint))
 
 
 def read_config(run: str | Path) -> Config:
@@ -176,7 +186,10 @@ def check_resumed(before: Config, after: Config) -> None:
     """Refuse to resume with another value of what the state of a run depends on."""
     now = flatten(after)
     for name, (_, value) in flatten(before).items():
-        if now[name][1] != value and name not in RESUMABLE:
+        new = now[name][1]
+        if new != new:
+            continue  # NaN, also where it was NaN before: refused by `checks.check`
+        if new != value and name not in RESUMABLE:
             option = "--" + name.replace("_", "-")
             raise ConfigError(
                 f"{option} cannot change when a run is resumed (it has {value}): leave it "

@@ -58,6 +58,7 @@ IMPOSSIBLE = [
     ("env.control", "psychic", 1, ["psychic", "relative_to_target"]),
     ("network.distribution", "beta", 1, ["beta", "discrete", "continuous"]),
     ("seed", -1, 1, ["seed", "-1", "at least 0"]),
+    ("scene.cube_density", 10**400, 1, ["cube_density", "401 digits", "smaller"]),
     ("evaluate_episodes", -1, 1, ["evaluate_episodes", "at least 0"]),
 ]
 
@@ -135,6 +136,10 @@ def test_json_with_a_typo_a_gap_or_a_wrong_type_is_refused(smoke):
         load(lambda data: data["ppo"].update(num_envs="16"))
     with pytest.raises(ConfigError, match=r"film is 1"):
         load(lambda data: data.update(film=1))
+    with pytest.raises(ConfigError, match=r"object is 'cubez', not one of auto, cube"):
+        load(lambda data: data["scene"].update(object="cubez"))
+    with pytest.raises(ConfigError, match=r"network\.weights holds a NUL"):
+        load(lambda data: data["network"].update(weights="a\0b"))
     with pytest.raises(ConfigError, match="scene is not an object"):
         load(lambda data: data.update(scene=3))
     with pytest.raises(ConfigError, match="not JSON"):
@@ -225,6 +230,14 @@ def test_resume_may_lengthen_a_run_but_not_change_its_network(smoke):
     runs.check_resumed(smoke, replace(smoke, total_steps=10**6))
     with pytest.raises(ConfigError, match=r"--network\.units-scale.*0\.05"):
         runs.check_resumed(smoke, changed(smoke, "network.units_scale", 0.1))
+
+
+def test_no_number_is_not_said_to_have_changed(smoke):
+    """`check` then says what is wrong with it."""
+    hurt = changed(smoke, "ppo.gamma", math.nan)
+    runs.check_resumed(hurt, hurt)
+    with pytest.raises(ConfigError, match=r"ppo\.gamma is nan: give a finite number"):
+        check(hurt, num_devices=1)
 
 
 def test_every_number_has_a_range():
