@@ -24,6 +24,7 @@ from mjxhand.checks import flatten
 from mjxhand.compare import COLOURS, curve
 from mjxhand.config import Config
 from mjxhand.presets import PRESETS
+from mjxhand.storage import write_text_atomically
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TASKS = {"task": "this task", "full_task": "any orientation"}
@@ -70,7 +71,7 @@ def keep(name: str, run: Path) -> None:
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-seed{config.seed}.json"
-    path.write_text(json.dumps(kept, indent=1) + "\n")
+    write_text_atomically(path, json.dumps(kept, indent=1) + "\n")
     print(path)
 
 

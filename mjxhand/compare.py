@@ -16,6 +16,7 @@ from typing import Any
 from mjxhand import cli, metrics, pretrained, runs
 from mjxhand.checks import flatten
 from mjxhand.config import ConfigError
+from mjxhand.video import save_whole
 
 EPISODES = 250
 """Episodes that ended per point of a curve, at least; fewer are noise."""
@@ -205,7 +206,7 @@ def draw(folders: Sequence[Path], path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].legend(frameon=False)
     axes[-1, 0].set(xlabel="control steps (millions)", xlim=(0, None))
-    figure.savefig(path, dpi=160)
+    save_whole(path, lambda hidden: figure.savefig(hidden, dpi=160))
     plt.close(figure)
 
 

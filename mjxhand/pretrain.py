@@ -190,7 +190,7 @@ def pretrain(config: Config, options: PretrainOptions) -> dict[str, Any]:
     tell = partial(_about, config, learning, test)
     key = jax.random.PRNGKey(config.seed)
     about, began = {}, time.monotonic()
-    with Stop() as stop:
+    with Stop(lambda: print(_late(options, about))) as stop:
         for index in range(rounds):
             # Every round has start states of its own.
             hands.restart(_seed(config.seed, index))
@@ -198,14 +198,22 @@ def pretrain(config: Config, options: PretrainOptions) -> dict[str, Any]:
             for number in range(options.passes):
                 each = jax.random.fold_in(key, index * options.passes + number)
                 loss = learning.learn(*data, each)
-            about = tell(frames=(index + 1) * share)
-            vision_file.write(options.out, jax.device_get(learning.params), about)
+            found = tell(frames=(index + 1) * share)
+            vision_file.write(options.out, jax.device_get(learning.params), found)
+            about = found  # what the file tells about itself
             seconds = time.monotonic() - began
             print(f"{sentence(about)}; loss {loss:.3f}, {seconds:.0f} s", flush=True)
             if stop.asked:
                 print("stopped; the file holds what was learned so far")
                 break
     return about
+
+
+def _late(options: PretrainOptions, about: dict[str, Any]) -> str:
+    """What to say where a round does not end in the time that a scheduler gives."""
+    if not about:
+        return f"stopped in the first round: nothing is written to {options.out}"
+    return f"stopped; {options.out} holds what {about['frames']:,} frames taught"
 
 
 def _seed(seed: int, index: int) -> int:

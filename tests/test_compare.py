@@ -1,12 +1,16 @@
 """`python -m mjxhand.compare`: rows worked by hand."""
 
 import dataclasses
+import errno
 import json
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from mjxhand import compare, runs
+from mjxhand.analyse import style
+from mjxhand.config import ConfigError
 from mjxhand.presets import PRESETS
 
 BRAIN = """
@@ -110,6 +114,26 @@ def test_the_figure_and_what_cannot_be_drawn(folders, tmp_path, capsys):
         assert words in error
 
 
+def half_a_figure(figure, path, **_):
+    Path(path).write_text("half")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_figure_is_there_in_whole_or_not_at_all(
+    folders, tmp_path, monkeypatch, capsys
+):
+    old = tmp_path / "both.png"
+    old.write_text("old")
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", half_a_figure)
+    argv = [*map(str, folders), "--figure", str(old)]
+    assert compare.main(argv) == 2
+    assert capsys.readouterr().err.startswith(f"error: cannot write {old}: No space")
+    with pytest.raises(ConfigError, match="No space left"):
+        style.save(Figure(), old)
+    assert old.read_text() == "old"
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_runs_in_folders_of_one_name_are_told_apart(tmp_path, monkeypatch, capsys):
     """Their heads, and their lines in the figure."""
     smoke = PRESETS["smoke"]
@@ -120,10 +144,12 @@ def test_runs_in_folders_of_one_name_are_told_apart(tmp_path, monkeypatch, capsy
     monkeypatch.chdir(folders[2])
     assert compare.labels([*folders[:2], Path(".")]) == ["a/safe", "b/safe", "other"]
     drawn = []
-    monkeypatch.setattr(
-        "matplotlib.figure.Figure.savefig",
-        lambda figure, *_, **__: drawn.extend(figure.axes[0].lines),
-    )
+
+    def savefig(figure, path, **_):
+        drawn.extend(figure.axes[0].lines)
+        path.touch()
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
     argv = [*map(str, folders[:2]), ".", "--figure", str(tmp_path / "three.png")]
     assert compare.main(argv) == 0
     assert [each.get_label() for each in drawn] == ["a/safe", "b/safe", "other"]

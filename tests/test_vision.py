@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -396,6 +397,31 @@ def test_two_updates_from_pixels_leave_a_frozen_stream(stream, smoke):
         actors.state.obs["vision"],
         env.eye.frames(np.asarray(actors.state.physics.qpos)),
     )
+
+
+def test_a_round_that_does_not_end_in_time_leaves_a_word(smoke, monkeypatch, capsys):
+    """Of what there is by then: before the first round has ended, nothing."""
+    stop = mock.MagicMock()
+    stop.return_value.__enter__.return_value.asked = False
+    hands = mock.MagicMock()
+    hands.return_value.draw.return_value = ([], [])
+    # As if the time were over in the middle of every round.
+    hands.return_value.restart = lambda _: stop.call_args.args[0]()
+    learning = mock.MagicMock()
+    learning.return_value.learn.return_value = 0.0
+    learning.return_value.params = 0.0
+    for name, fake in (("Stop", stop), ("Hands", hands), ("Learning", learning)):
+        monkeypatch.setattr(pretrain, name, fake)
+    monkeypatch.setattr(pretrain, "_about", lambda *_, frames: {"frames": frames})
+    monkeypatch.setattr(pretrain, "sentence", lambda about: "learned")
+    monkeypatch.setattr(vision_file, "write", lambda *_: None)
+    options = pretrain.PretrainOptions(out="v.npz", frames=2 * pretrain.ROUND)
+    pretrain.pretrain(smoke, options)
+    said = [line for line in capsys.readouterr().out.splitlines() if "stopped" in line]
+    assert said == [
+        "stopped in the first round: nothing is written to v.npz",
+        "stopped; v.npz holds what 8,192 frames taught",
+    ]
 
 
 @pytest.mark.parametrize(

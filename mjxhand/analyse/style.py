@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+
+from mjxhand.video import save_whole
 
 # Okabe & Ito's palette, told apart by colour-blind readers.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222")
@@ -82,9 +85,8 @@ def figure(
 
 def save(made: Figure, path: Path) -> None:
     """Write a figure as PNG and SVG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made.savefig(path.with_suffix(".png"))
-    made.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    save_whole(path.with_suffix(".png"), made.savefig)
+    save_whole(path.with_suffix(".svg"), partial(made.savefig, metadata={"Date": None}))
 
 
 def heatmap(
