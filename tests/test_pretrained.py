@@ -83,6 +83,8 @@ def test_the_command_keeps_the_policy_and_overwrites_nothing(folder, tmp_path, c
     )
     assert command.main([str(folder), str(out)]) == 2
     assert capsys.readouterr().err.startswith(f"error: {out} exists")
+    assert command.main([str(folder), "pretrained:mine"]) == 2
+    assert "a name of the package's own policies" in capsys.readouterr().err
 
 
 def test_an_unknown_name_lists_or_suggests():
