@@ -1,6 +1,7 @@
 """The checks that refuse a configuration which cannot work, before anything is built."""
 
 import math
+import numbers
 import sys
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -98,11 +99,44 @@ def flatten(config: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
     return flat
 
 
+KINDS = {float: numbers.Real, int: numbers.Integral}
+"""NumPy's numbers are among them."""
+WORDS = {
+    float: "a number",
+    int: "a whole number",
+    str: "text",
+    bool: "true or false",
+    type(None): "nothing",
+}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a field's type."""
+    if get_origin(hint) is not None:
+        parts = get_args(hint)
+        return value in parts or any(
+            fits(value, part) for part in parts if isinstance(part, type)
+        )
+    if isinstance(value, bool) or hint is bool:
+        return hint is bool and isinstance(value, bool)
+    return isinstance(value, KINDS.get(hint, hint))
+
+
+def expected(hint: Any) -> str:
+    """What a value of a field must be, in words."""
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    parts = get_args(hint) or (hint,)
+    return " or ".join(WORDS.get(part, str(part)) for part in parts)
+
+
 def _check_ranges(flat: dict[str, tuple[Any, Any]]) -> None:
     for name, (annotation, value) in flat.items():
         if get_origin(annotation) is Literal and value not in get_args(annotation):
             choices = ", ".join(get_args(annotation))
             raise ConfigError(f"{name} is {value!r}: choose one of {choices}")
+        if not fits(value, annotation):
+            raise ConfigError(f"{name} is {value!r}: give {expected(annotation)}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{name} is {value}: give a finite number")
         if isinstance(value, int) and abs(value) > sys.float_info.max:

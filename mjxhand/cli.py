@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import jax
 import tyro
 
-from mjxhand import distributed, idle, presets, pretrained, runs
+from mjxhand import distributed, idle, presets, pretrained, runs, tasks
 from mjxhand.arguments import build, option_types, split, suggest, value_of
 from mjxhand.checkpoint import CheckpointError
 from mjxhand.checks import RANGES
@@ -68,6 +68,8 @@ def parse_config(
     name = words[0] if words else default
     if name is not None and name not in presets.PRESETS:
         hint = suggest(name, presets.PRESETS) or f": choose {PRESET_NAMES}"
+        if name in tasks.TASKS:
+            hint += f"; a task is given as --task {name}"
         raise ConfigError(f"unknown preset {name!r}{hint}")
     given = {_dotted(a): a.partition("=")[2] for a in args}
     base = (

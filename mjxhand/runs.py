@@ -9,12 +9,12 @@ import json
 import shutil
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from mjxhand import atlas, lock, pretrained, vision_file
 from mjxhand.arguments import suggest
 from mjxhand.arrays import check_path
-from mjxhand.checks import flatten
+from mjxhand.checks import expected, fits, flatten
 from mjxhand.config import Config, ConfigError
 from mjxhand.storage import write_text_atomically
 
@@ -115,33 +115,14 @@ def _from_dict(cls: type[T], data: Any, where: str, prefix: str) -> T:
         hint = hints[name]
         if is_dataclass(hint):
             value = _from_dict(hint, value, where, f"{prefix}{name}.")  # type: ignore[arg-type]
-        elif not _fits(value, hint):
+        elif not fits(value, hint):
             raise ConfigError(
-                f"{where}: {prefix}{name} is {value!r}, not {_expected(hint)}"
+                f"{where}: {prefix}{name} is {value!r}, not {expected(hint)}"
             )
         elif isinstance(value, str) and "\0" in value:
             raise ConfigError(f"{where}: {prefix}{name} holds a NUL: no file has one")
         values[name] = value
     return cls(**values)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a JSON value is of a field's type; a Literal's choices are checked later."""
-    if get_origin(hint) is not None:
-        parts = get_args(hint)
-        return value in parts or any(
-            _fits(value, part) for part in parts if isinstance(part, type)
-        )
-    if isinstance(value, bool) or hint is bool:
-        return hint is bool and isinstance(value, bool)
-    return isinstance(value, int | float if hint is float else hint)
-
-
-def _expected(hint: Any) -> str:
-    """What a value of a field must be, in words."""
-    if get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, get_args(hint)))}"
-    return getattr(hint, "__name__", str(hint))
 
 
 def read_config(run: str | Path) -> Config:
@@ -195,6 +176,16 @@ def check_resumed(before: Config, after: Config) -> None:
                 f"{option} cannot change when a run is resumed (it has {value}): leave it "
                 "out, or start a new run with --out"
             )
+
+
+def check_length(config: Config, done: int) -> None:
+    """Refuse to make a run shorter than the updates that it has done."""
+    if config.num_updates < done:
+        least = (done - 1) * config.steps_per_update + 1
+        raise ConfigError(
+            f"update {done} is done, and {config.total_steps} control steps are "
+            f"{config.num_updates}: --total-steps must be at least {least}"
+        )
 
 
 def prepare(out: str | Path, config: Config, *, resume: bool = False) -> Path:

@@ -269,6 +269,9 @@ def main(argv: list[str] | None = None) -> int:
     config, options = cli.parse_config(argv)
     presets.check(config, jax.device_count())
     out = Path(options.out)
+    if options.resume is not None:
+        done = max(Checkpoints(out).updates(), default=0)
+        runs.check_length(config, done)
     remark = presets.remark(config)
     if remark and options.resume is None and distributed.is_main():
         print(remark, file=sys.stderr)

@@ -185,6 +185,7 @@ def test_presets_give_no_idle_settings_to_refuse():
 WRONG = [
     ("smok", "unknown preset 'smok' (did you mean smoke?)"),
     ("xyzzy", "choose smoke, laptop, turning, reach, opposition, fpn, baseline"),
+    ("chain", "fpn, baseline; a task is given as --task chain"),
     ("smoke laptop", "one preset at a time"),
     ("--preset smoke", "given as a word"),
     ("--ppo.gama 0.9", "unknown option --ppo.gama (did you mean --ppo.gamma?)"),

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from mjxhand import checks, lock, presets, pretrained, runs
@@ -232,7 +233,32 @@ def test_resume_may_lengthen_a_run_but_not_change_its_network(smoke):
         runs.check_resumed(smoke, changed(smoke, "network.units_scale", 0.1))
 
 
-def test_no_number_is_not_said_to_have_changed(smoke):
+def test_a_run_cannot_be_made_shorter_than_it_is(smoke):
+    """Smoke gathers 256 control steps per update."""
+    assert smoke.steps_per_update == 256
+    runs.check_length(replace(smoke, total_steps=769), 4)
+    with pytest.raises(ConfigError, match=r"update 4 is done.*must be at least 769"):
+        runs.check_length(replace(smoke, total_steps=768), 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [
+        ("env.threshold", "0.3", "give a number"),
+        ("env.max_goals", 2.5, "give a whole number"),
+        ("env.bins", 11.0, "give a whole number"),
+        ("env.hold_wrist", 1, "give true or false"),
+        ("env.target_lead", "x", "give a number or nothing"),
+        ("env.max_goals", np.int64(5), ""),
+        ("env.threshold", np.float32(0.3), ""),
+        ("env.threshold", 1, ""),
+    ],
+)
+def test_settings_from_python_have_their_types(smoke, name, value, word):
+    if not word:
+        return check(changed(smoke, name, value), num_devices=1)
+    with pytest.raises(ConfigError, match=word):
+        check(changed(smoke, name, value), num_devices=1)
     """`check` then says what is wrong with it."""
     hurt = changed(smoke, "ppo.gamma", math.nan)
     runs.check_resumed(hurt, hurt)
