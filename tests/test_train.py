@@ -71,6 +71,16 @@ def test_a_used_folder_is_refused(trained):
     assert sorted(out.rglob("*")) == before
 
 
+def test_a_run_is_not_made_shorter_than_it_is(trained):
+    out, _ = trained
+    before = (out / "config.json").read_text()
+    result = run(*TRAIN, "--resume", out, "--total-steps", 512)
+    assert result.returncode == 2
+    assert "--total-steps must be at least 769" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert (out / "config.json").read_text() == before
+
+
 def test_evaluate_command_is_repeatable(trained, tmp_path):
     out, _ = trained
     results = []
