@@ -102,7 +102,10 @@ def test_an_update_that_does_not_end_is_left_in_time(number, hangup):
     assert child.stdout.readline() == "begun\n"
     child.send_signal(number)
     began = time.monotonic()
-    out, _ = child.communicate(timeout=120)
+    try:
+        out, _ = child.communicate(timeout=120)
+    finally:
+        child.kill()
     assert time.monotonic() - began < 60
     assert child.returncode == 0
     assert out == "late\n"
@@ -125,7 +128,10 @@ def test_a_person_in_a_hurry_is_heard_in_a_compilation(finish, presses):
         time.sleep(0.2)
         child.send_signal(signal.SIGINT)
     began = time.monotonic()
-    _, err = child.communicate(timeout=120)
+    try:
+        _, err = child.communicate(timeout=120)
+    finally:
+        child.kill()
     assert time.monotonic() - began < 60
     assert child.returncode == 130
     assert err == "interrupted\n"
