@@ -167,7 +167,7 @@ def planning(tables: Tables, folder: Path) -> None:
     areas = order(pd.DataFrame(profile[profile["depth"] > 0]))
     pair = [a for a in ("PMC", "M1") if a in areas] or areas[-2:]
     who = recorded(profile)
-    with style.figure(folder / "planning", 1, len(who) + 1, 2.9) as axes:
+    with style.figure(folder / "planning", 1, len(who) + 1, 3.2) as axes:
         for axis, policy in zip(axes[0], who, strict=False):
             for index, area in enumerate(order(profile)):
                 one = profile[
@@ -200,7 +200,7 @@ def planning(tables: Tables, folder: Path) -> None:
             )
         handles, labels = axes[0][0].get_legend_handles_labels()
         axes[0][0].figure.legend(
-            handles, labels, loc="outside lower center", ncol=len(labels),
+            handles, labels, loc="outside lower center", ncol=3,
             title="grey: other areas, single senses, the action", title_fontsize=7,
         )  # fmt: skip
         axis = axes[0][-1]

@@ -85,7 +85,10 @@ def _modes(axis, rows: pd.DataFrame) -> None:
     elif len(slow):
         number = f"{slow.nunique()} of {len(inputs)} inputs"
         text = f"no fixed point for {number}:\nthere at the slowest state"
-        axis.text(0.03, 0.97, text, transform=axis.transAxes, va="top", fontsize=6.5)
+        axis.text(
+            0.03, 0.97, text, transform=axis.transAxes, va="top", fontsize=6.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
     far = max(1.0, rows[["real", "imaginary"]].abs().to_numpy().max(initial=0.0))
     axis.set(
         xlabel="real part", ylabel="imaginary part", aspect="equal",
