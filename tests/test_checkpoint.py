@@ -304,13 +304,15 @@ FULL = """
 import resource, sys
 import numpy as np
 from mjxhand.checkpoint import CheckpointError, Checkpoints
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+before = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
 checkpoints = Checkpoints(sys.argv[1])
 checkpoints.save(1, {"a": np.random.default_rng(0).random(200_000)})
 try:
     checkpoints.wait()
 except CheckpointError as error:
     print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, before)  # coverage writes at the end
 """
 
 
