@@ -34,7 +34,7 @@ from mjxhand.config import (
     SceneConfig,
 )
 from mjxhand.networks import pose, vision
-from mjxhand.train import Stop
+from mjxhand.stop import Stop
 
 PROG = "python -m mjxhand.pretrain"
 ROUND = 8192
