@@ -269,8 +269,13 @@ def test_files_of_other_arrays_are_not_read(tmp_path):
             arrays.read_arrays(tmp_path / "x", {"a": kind})
 
 
-@pytest.mark.parametrize("name", ["a[b]", "a\\b", "**"])
-def test_a_path_in_which_arrays_would_be_lost_is_refused(tmp_path, name, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("a[b]", ValueError), ("a\\b", ValueError), ("**", NotImplementedError)],
+)
+def test_a_path_in_which_arrays_would_be_lost_is_refused(
+    tmp_path, name, error, monkeypatch
+):
     """orbax looks for its own files by a pattern that begins with the folder."""
     some = {"a": np.zeros(8)}
     checkpoints = Checkpoints(tmp_path / name)
@@ -280,7 +285,7 @@ def test_a_path_in_which_arrays_would_be_lost_is_refused(tmp_path, name, monkeyp
     assert checkpoints.updates() == []
     # Were it let pass, the loss would be noticed.
     monkeypatch.setattr(arrays, "check_path", lambda folder: None)
-    with pytest.raises((ValueError, NotImplementedError)):
+    with pytest.raises(error):
         arrays.write_arrays(tmp_path / name / "x", some)
 
 

@@ -35,6 +35,7 @@ def tables(
     core = dynamics.core(policy, area)
     starts, typical = _typical(recording, policy, prefix, core, seed)
     rows, spectrum, summary = [], [], []
+    columns = ["input", "at", "point", "real", "imaginary"]
     for number, drive in enumerate(typical):
         found = dynamics.fixed_points(core.step, starts, drive)
         name = "mean" if number == 0 else f"step {number}"
@@ -46,12 +47,10 @@ def tables(
             modes = dynamics.modes(found, recording.step_seconds)
         rows.append(modes.assign(input=name, at=at))
         spectrum += [
-            {"input": name, "at": at, "point": index, "real": v.real}
-            | {"imaginary": v.imag}
+            dict(zip(columns, (name, at, index, v.real, v.imag), strict=True))
             for index, values in enumerate(found.eigenvalues)
             for v in values
         ]
-    columns = ["input", "at", "point", "real", "imaginary"]
     return {
         "modes": pd.concat(rows, ignore_index=True),
         "fixed_points": pd.DataFrame(summary),
