@@ -1,5 +1,7 @@
 """Decoding on data whose answer is known."""
 
+import itertools
+
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
@@ -273,6 +275,68 @@ def test_blocks_give_the_sums_of_the_whole():
         gathered.source("x", x[part])
     a, b = ridge.cross_validate(whole), ridge.cross_validate(gathered.moments("x"))
     np.testing.assert_allclose(a.r2(), b.r2(), atol=1e-4)
+
+
+def test_samples_of_one_window_among_those_of_another():
+    """Products of shared samples are made once, and are those of each by itself."""
+    rng = RNG(11)
+    x = (5 + rng.normal(size=(600, 4))).astype(np.float32)
+    group = rng.integers(3, size=600)
+    # Nested: the narrowest has no sample in the last block, and the wide ones are equal there.
+    narrow = (np.arange(600) % 5 == 0) & (np.arange(600) < 400)
+    middle = narrow | (np.arange(600) % 7 == 0) | (np.arange(600) >= 400)
+    wide = middle | (np.arange(600) % 2 == 0)
+    uses = {"narrow": narrow, "middle": middle, "wide": wide}
+    y = {name: rng.normal(size=(600, 2)).astype(np.float32) for name in uses}
+    sums, inner = {}, None
+    for name in uses:
+        sums[name] = inner = moments.Gathered(3, inner)
+    for part in np.array_split(np.arange(600), 3):
+        for name, used in uses.items():
+            sums[name].targets(y[name][part][used[part]], group[part], used[part])
+        for each in sums.values():
+            each.source("x", x[part])
+    for name, used in uses.items():
+        found = sums[name].moments("x")
+        assert found.samples == used.sum()
+        for g in range(3):
+            rows = used & (group == g)
+            z = x[rows] - x[:200].mean(0)  # the first block's mean
+            np.testing.assert_allclose(found.xx[g], z.T @ z, rtol=1e-4, atol=1e-3)
+            np.testing.assert_allclose(found.x_sum[g], z.sum(0), rtol=1e-4, atol=1e-3)
+            first = y[name][:200][used[:200]].mean(0)
+            cross = z.T @ (y[name][rows] - first)
+            np.testing.assert_allclose(found.xy[g], cross, rtol=1e-4, atol=1e-3)
+    with pytest.raises(ValueError, match="not all among"):
+        sums["wide"].targets(y["wide"][:0], group[400:], np.zeros(200, bool))
+
+
+def test_samples_of_a_window_alone_are_those_of_the_block():
+    rng = RNG(12)
+    x, y = rng.normal(size=(300, 4)), rng.normal(size=(300, 2))
+    group, used = rng.integers(3, size=300), np.arange(300) % 4 == 0
+    gathered = moments.Gathered(3)
+    gathered.targets(y[used], group, used)
+    gathered.source("whole", x)
+    gathered.source("part", x[used], chosen=True)
+    a, b = gathered.moments("whole"), gathered.moments("part")
+    for each in (a, b):
+        scores = ridge.cross_validate(each, penalties=[0.1])
+        plain = ridge.cross_validate(
+            moments.of(x[used], y[used], group[used], 3), penalties=[0.1]
+        )
+        np.testing.assert_allclose(scores.error, plain.error, rtol=1e-4)
+
+
+def test_the_windows_of_a_recording_lie_within_each_other():
+    """What `gather` takes for granted of them."""
+    segment = np.cumsum(RNG(13).uniform(size=(6, 200)) < 0.05, axis=1)
+    arrays = recorded(6, 200, segment=segment)
+    for kind in (targets.future, targets.success_soon):
+        valid = [kind(arrays, steps, 190).valid for steps in (1, 5, 11, 20, 50)]
+        for short, long in itertools.pairwise(valid):
+            assert not (long & ~short).any()
+        assert (valid[0] & ~valid[-1]).any()
 
 
 def test_too_few_episodes_are_refused():

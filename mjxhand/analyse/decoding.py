@@ -74,11 +74,12 @@ def permuted(y: np.ndarray, start: np.ndarray, rng: np.random.Generator) -> np.n
         y: `[n, K]`, ordered by start state, episode and time.
         start: int `[n]`, each number in one run.
     """
-    edges = np.flatnonzero(np.r_[True, start[1:] != start[:-1]])
-    runs = np.split(np.arange(len(start)), edges[1:])
-    other = rng.permutation(len(runs))
-    pairs = zip(runs, other, strict=True)
-    return y[np.concatenate([np.resize(runs[i], len(run)) for run, i in pairs])]
+    first = np.r_[True, start[1:] != start[:-1]]
+    begin = np.flatnonzero(first)
+    lengths = np.diff(np.r_[begin, len(start)])
+    run = np.cumsum(first) - 1
+    other = rng.permutation(len(begin))[run]
+    return y[begin[other] + (np.arange(len(start)) - begin[run]) % lengths[other]]
 
 
 def chance(
@@ -94,16 +95,19 @@ def chance(
 
     Many permutations are the targets of one regression: their predictors' sums are the same.
     """
+    held = moments_module.Held(x, group, groups)
+    return _chance(held, ridge.Bases(held), y, start, permutations, seed)
+
+
+def _chance(held, bases, y, start, permutations, seed) -> np.ndarray:
     rng = np.random.default_rng(seed)
     # So many at once that their targets stay small beside the activity.
     at_once = max(1, 500 // y.shape[1])
-    found, bases = [], None
+    found = []
     for done in range(0, permutations, at_once):
         count = min(at_once, permutations - done)
         mixed = np.concatenate([permuted(y, start, rng) for _ in range(count)], axis=1)
-        sums = moments_module.of(x, mixed, group, groups)
-        bases = bases or ridge.Bases(sums)
-        scores = ridge.cross_validate(sums, bases=bases)
+        scores = ridge.cross_validate(held.moments(mixed), bases=bases)
         found.append(scores.r2().reshape(count, y.shape[1]))
     return np.concatenate(found)
 
@@ -220,13 +224,14 @@ def _controls(gathering, window, source, varies, permutations, nonlinear, seed):
     # Half as many groups: it costs half, and these are compared with each other only.
     fewer = max(3, gathering.groups // 2)
     group = group % fewer
+    held = moments_module.Held(x, group, fewer)
+    bases = ridge.Bases(held)
     null = empty
     if permutations:
-        null = chance(x, y, start, group, fewer, permutations, seed)
+        null = _chance(held, bases, y, start, permutations, seed)
     if not nonlinear or window.name not in CURVED:
         return null, empty, empty
-
-    def r2(z):
-        return ridge.cross_validate(moments_module.of(z, y, group, fewer)).r2()
-
-    return null, r2(fourier_features(x, seed=seed)), r2(x)
+    straight = ridge.cross_validate(held.moments(y), bases=bases).r2()
+    del held, bases  # as large as those of the features to come
+    curved = moments_module.of(fourier_features(x, seed=seed), y, group, fewer)
+    return null, ridge.cross_validate(curved).r2(), straight

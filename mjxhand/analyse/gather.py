@@ -166,11 +166,11 @@ def gather(
         small = recording.read(shard, needed, ahead)
         shape = group[shard].shape
         rows = {}
-        for window in windows:
+        for window in reversed(windows):  # inner ones first
             made = _values(window, small, shape[1], recording.config)
             y, valid = window.stack(made.values), made.valid
             used = valid & _every(shape, window.stride)
-            window.sums.targets(y[used], group[shard][used])
+            window.sums.targets(y[used], group[shard].ravel(), used.ravel())
             rows[window.name] = (used, y, valid)
         keep, both = _every(shape, stride_kept), _every(shape, stride_joint)
         x_kept, x_joint = {}, {}
@@ -179,12 +179,12 @@ def gather(
             if name == _AHEAD:
                 sums = next(w.sums for w in windows if w.name == PROFILE)
                 for source, x in lift(shard, rows[PROFILE][0]).items():
-                    sums.source(source, x)
+                    sums.source(source, x, chosen=True)
                 return None, None
             parts = senses if name == ALL_SENSES else (name,)
             x = np.concatenate(list(recording.read(shard, parts).values()), axis=-1)
             for window in windows:
-                window.sums.source(name, x[rows[window.name][0]])
+                window.sums.source(name, x.reshape(-1, x.shape[-1]))
             return x[keep], x[both] if name in joint.sizes else None
 
         for name, (x_few, x_some) in threads.each(one, sources, most=AT_ONCE):
@@ -265,17 +265,26 @@ def _windows(recording, groups, seconds, max_window) -> list[Window]:
     stride = max(1, -(-recording.samples // max_window))
     dt = recording.step_seconds
 
-    def later(name: str, lead: float) -> Window:
+    def later(name: str, lead: float, inner: Gathered | None = None) -> Window:
         # Rounded: steps of 0.08 s are to be told as 0.24 s, not as 0.24000000000000002.
         actual = round(targets.steps_of(lead, dt) * dt, 6)
-        return Window(name, actual, stride, Gathered(groups))
+        return Window(name, actual, stride, Gathered(groups, inner))
 
-    ahead = [later(f"{s:g} s", s) for s in seconds]
-    soon = [later(f"success {s:g} s", s) for s in SUCCESS_SECONDS]
+    def nested(name: str, leads: tuple[float, ...]) -> list[Window]:
+        # A step whose window of some lead is whole has whole ones of all shorter leads.
+        made: dict[float, Window] = {}
+        inner = None
+        for lead in sorted(leads, reverse=True):
+            made[lead] = later(name.format(lead), lead, inner)
+            inner = made[lead].sums
+        return [made[lead] for lead in sorted(leads)]
+
+    past = Window(PAST, 0.0, 1, Gathered(groups))
+    present = Window(PRESENT, 0.0, 1, Gathered(groups, past.sums))
     profile = later(PROFILE, PROFILE_SECONDS[-1])
     profile.leads = {lead: round(n * dt, 6) for lead, n in profile_leads(dt).items()}
-    now = [Window(name, 0.0, 1, Gathered(groups)) for name in (PRESENT, PAST)]
-    return [*now, *ahead, *soon, profile]
+    ahead = nested("{:g} s", seconds)
+    return [present, past, *ahead, *nested("success {:g} s", SUCCESS_SECONDS), profile]
 
 
 def _values(

@@ -83,50 +83,80 @@ class Gathered:
 
     Args:
         groups: G.
+        inner: another, whose samples are among this one's in every block, with the same
+            sources: products of the predictors are then only made of what is left.
     """
 
-    def __init__(self, groups: int = GROUPS):
+    def __init__(self, groups: int = GROUPS, inner: "Gathered | None" = None):
         self.groups = groups
+        self._inner = inner
         self._count = np.zeros(groups)
-        self._shift: dict[str, np.ndarray] = {}
-        self._parts: dict[str, list[np.ndarray]] = {}
+        self._shift: dict[str, np.ndarray] = {} if inner is None else inner._shift
+        self._y_shift: np.ndarray | None = None
+        self._sums: dict[str, list[np.ndarray]] = {}  # x and xy of all, [G, ...]
+        self._own: dict[str, np.ndarray] = {}  # xx of what is not in `inner`, [G, U, U]
         self._y: list[np.ndarray] = []
         self._block: tuple = ()
+        self._used = np.zeros(0, bool)
 
-    def targets(self, y: np.ndarray, group: np.ndarray) -> None:
-        """Begin a block of n samples: y `[n, K]`, group int `[n]` in 0 … G-1."""
-        order = np.argsort(group, kind="stable")
-        edges = np.searchsorted(group[order], np.arange(self.groups + 1))
+    def targets(
+        self, y: np.ndarray, group: np.ndarray, used: np.ndarray | None = None
+    ) -> None:
+        """Begin a block of n samples.
+
+        Args:
+            y: targets of those that are used, `[m, K]`.
+            group: int `[n]` in 0 … G-1.
+            used: bool `[n]`; default: all.
+        """
+        used = np.ones(len(group), bool) if used is None else used
+        new = used
+        if self._inner is not None:
+            if (self._inner._used & ~used).any():
+                raise ValueError("the inner samples are not all among the outer ones")
+            new = used & ~self._inner._used
+        rows = np.flatnonzero(used)
+        # Those of a group side by side, new ones last.
+        order = np.lexsort((new[rows], group[rows]))
+        rows = rows[order]
+        edges = np.searchsorted(group[rows], np.arange(self.groups + 1))
         slices = [slice(a, b) for a, b in itertools.pairwise(edges)]
+        fresh = [slice(s.stop - int(new[rows[s]].sum()), s.stop) for s in slices]
         self._count += np.diff(edges)
-        y = self._shifted("", y)[order]
+        y = y.astype(np.float32, copy=False)
+        if self._y_shift is None and len(y):
+            self._y_shift = _mean(y)
+        y = (y if self._y_shift is None else y - self._y_shift)[order]
         if not self._y:
             shape = (self.groups, y.shape[1])
             self._y = [np.zeros(shape), np.zeros(shape)]
         for g, part in enumerate(slices):
             self._y[0][g] += y[part].sum(0, dtype=np.float64)
             self._y[1][g] += np.square(y[part]).sum(0, dtype=np.float64)
-        self._block = (order, slices, y)
+        self._block, self._used = (rows, order, slices, fresh, y), used
 
-    def source(self, name: str, x: np.ndarray) -> None:
-        """Add a source's x `[n, U]` of the block begun last."""
-        order, slices, y = self._block
-        x = self._shifted(name, x)[order]
-        if name not in self._parts:
+    def source(self, name: str, x: np.ndarray, chosen: bool = False) -> None:
+        """Add a source's x `[n, U]` of the block begun last; `chosen`: of the m samples used."""
+        rows, order, slices, fresh, y = self._block
+        x = self._shifted(name, x, order if chosen else rows)
+        if name not in self._sums:
             u, k = x.shape[1], y.shape[1]
-            shapes = ((u,), (u, u), (u, k))
-            self._parts[name] = [np.zeros((self.groups, *s)) for s in shapes]
-        sums, xx, xy = self._parts[name]
+            self._sums[name] = [np.zeros((self.groups, *s)) for s in ((u,), (u, k))]
+        sums, xy = self._sums[name]
         for g, part in enumerate(slices):
-            block = x[part]
-            sums[g] += block.sum(0, dtype=np.float64)
-            xx[g] += block.T @ block
-            xy[g] += block.T @ y[part]
+            sums[g] += x[part].sum(0, dtype=np.float64)
+            xy[g] += x[part].T @ y[part]
+        if any(part.stop > part.start for part in fresh):
+            if name not in self._own:
+                self._own[name] = np.zeros((self.groups, x.shape[1], x.shape[1]))
+            for xx, part in zip(self._own[name], fresh, strict=True):
+                if part.stop > part.start:
+                    xx += x[part].T @ x[part]
 
     def moments(self, name: str) -> Moments:
         """What was gathered of one source."""
-        sums, xx, xy = self._parts[name]
-        return Moments(self._count, sums, self._y[0], xx, xy, self._y[1])
+        sums, xy = self._sums[name]
+        return Moments(self._count, sums, self._y[0], self._xx(name), xy, self._y[1])
 
     @property
     def samples(self) -> int:
@@ -136,23 +166,68 @@ class Gathered:
     @property
     def sources(self) -> tuple[str, ...]:
         """Names of the sources."""
-        return tuple(self._parts)
+        return tuple(self._sums)
 
-    def _shifted(self, name: str, x: np.ndarray) -> np.ndarray:
+    def _xx(self, name: str) -> np.ndarray:
+        own = self._own.get(name)
+        if self._inner is None or not self._inner._count.any():
+            u = self._sums[name][0].shape[1]
+            return np.zeros((self.groups, u, u)) if own is None else own
+        inner = self._inner._xx(name)
+        return inner if own is None else inner + own
+
+    def _shifted(self, name: str, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The rows of x as float32, shifted."""
         if name not in self._shift and len(x):
-            self._shift[name] = x.mean(0, dtype=np.float64).astype(np.float32)
+            self._shift[name] = _mean(x)
+        x = x[rows].astype(np.float32, copy=False)
+        if len(x):
+            x -= self._shift[name]
+        return x
+
+
+class Held:
+    """Predictors in memory, x `[n, U]`, whose own sums are made once for many targets.
+
+    Args:
+        group: int `[n]`.
+        groups: G.
+    """
+
+    def __init__(self, x: np.ndarray, group: np.ndarray, groups: int = GROUPS):
+        self._order = np.argsort(group, kind="stable")
+        edges = np.searchsorted(group[self._order], np.arange(groups + 1))
+        self._slices = [slice(a, b) for a, b in itertools.pairwise(edges)]
         x = x.astype(np.float32, copy=False)
-        return x - self._shift[name] if len(x) else x
+        self._x = (x - _mean(x))[self._order]
+        blocks = [self._x[part] for part in self._slices]
+        self.count = np.array([len(block) for block in blocks], float)
+        self.x_sum = np.stack([block.sum(0, dtype=np.float64) for block in blocks])
+        self.xx = np.stack([(block.T @ block).astype(np.float64) for block in blocks])
+
+    def moments(self, y: np.ndarray) -> Moments:
+        """With targets y `[n, K]`."""
+        y = y.astype(np.float32, copy=False)
+        y = (y - _mean(y))[self._order]
+        return Moments(
+            self.count,
+            self.x_sum,
+            np.stack([y[part].sum(0, dtype=np.float64) for part in self._slices]),
+            self.xx,
+            np.stack([self._x[part].T @ y[part] for part in self._slices], dtype=float),
+            np.stack([np.square(y[p]).sum(0, dtype=np.float64) for p in self._slices]),
+        )
 
 
 def of(
     x: np.ndarray, y: np.ndarray, group: np.ndarray, groups: int = GROUPS
 ) -> Moments:
     """Moments of arrays in memory: x `[n, U]`, y `[n, K]`, group `[n]`."""
-    gathered = Gathered(groups)
-    gathered.targets(y, group)
-    gathered.source("x", x)
-    return gathered.moments("x")
+    return Held(x, group, groups).moments(y)
+
+
+def _mean(x: np.ndarray) -> np.ndarray:
+    return x.mean(0, dtype=np.float64).astype(np.float32)
 
 
 def group_of(start: np.ndarray, groups: int = GROUPS) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from mjxhand.analyse.moments import Moments
+from mjxhand.analyse.moments import Held, Moments
 from mjxhand.config import ConfigError
 
 PENALTIES = tuple(10.0 ** np.arange(-5, 4))
@@ -129,12 +129,11 @@ def cross_validate(
         # Groups choose the penalty for each other in pairs, which share that model.
         inner = group ^ 1 if group ^ 1 < groups else 0
         fit = bases.fit(moments, (group, inner))
-        tried = _errors(fit, moments, inner, penalties)[0]
+        tried = _tried(fit, moments, inner, penalties, bases)
         chosen = np.asarray(penalties)[tried.argmin(0)]
         fit = bases.fit(moments, (group,))
-        error, total = _errors(fit, moments, group, [chosen])
-        errors.append(error[0])
-        totals.append(total)
+        errors.append(_error(fit, moments, group, chosen))
+        totals.append(_total(fit, moments, group))
     return Scores(np.stack(errors), np.stack(totals))
 
 
@@ -142,6 +141,7 @@ def cross_validate(
 class _Fit:
     """Eigenvectors of the standardised predictors' covariance, and what they tell of y."""
 
+    left_out: tuple[int, ...]
     x_mean: np.ndarray  # [U]
     y_mean: np.ndarray  # [K]
     basis: np.ndarray  # [U, R] columns: eigenvectors over the deviations
@@ -150,26 +150,43 @@ class _Fit:
 
 
 class Bases:
-    """Eigenvectors of predictors with groups left out, made when first asked for."""
+    """Eigenvectors of predictors with groups left out, made when first asked for.
 
-    def __init__(self, moments: Moments):
-        self._moments = moments
+    Args:
+        predictors: `Moments` or `Held`, of which only the predictors' own sums are used.
+    """
+
+    def __init__(self, predictors: Moments | Held):
+        self._of = predictors
         self._made: dict[tuple[int, ...], tuple[np.ndarray, ...]] = {}
+        self._spread: dict[tuple[tuple[int, ...], int], np.ndarray] = {}
 
     def fit(self, m: Moments, left_out: tuple[int, ...]) -> _Fit:
         """Fit to the targets of `m`, whose predictors are those the bases were made for."""
+        left_out = tuple(sorted(left_out))
         keep = ~np.isin(np.arange(m.groups), left_out)
-        key = tuple(sorted(left_out))
-        if key not in self._made:
-            self._made[key] = _decompose(self._moments, keep)
-        x_mean, basis, values = self._made[key]
+        if left_out not in self._made:
+            self._made[left_out] = _decompose(self._of, keep)
+        x_mean, basis, values = self._made[left_out]
         n = m.count[keep].sum()
         y_mean = m.y_sum[keep].sum(0) / n
         cross = m.xy[keep].sum(0) / n - np.outer(x_mean, y_mean)
-        return _Fit(x_mean, y_mean, basis, values, basis.T @ cross)
+        return _Fit(left_out, x_mean, y_mean, basis, values, basis.T @ cross)
+
+    def spread(self, fit: _Fit, group: int) -> np.ndarray:
+        """Products of a group's deviations from the fit's mean along its basis, `[R, R]`."""
+        key = fit.left_out, group
+        if key not in self._spread:
+            n, x = self._of.count[group], self._of.x_sum[group]
+            # Of symmetric matrices, in one product of two columns.
+            about = np.stack([x, fit.x_mean], 1) @ np.stack(
+                [-fit.x_mean, n * fit.x_mean - x]
+            )
+            self._spread[key] = fit.basis.T @ (self._of.xx[group] + about) @ fit.basis
+        return self._spread[key]
 
 
-def _decompose(m: Moments, keep: np.ndarray) -> tuple[np.ndarray, ...]:
+def _decompose(m: Moments | Held, keep: np.ndarray) -> tuple[np.ndarray, ...]:
     """Mean, eigenvectors over the deviations, and eigenvalues."""
     n = m.count[keep].sum()
     x_mean = m.x_sum[keep].sum(0) / n
@@ -182,20 +199,43 @@ def _decompose(m: Moments, keep: np.ndarray) -> tuple[np.ndarray, ...]:
     return x_mean, scale[:, None] * vectors, values.clip(0)
 
 
-def _errors(fit: _Fit, m: Moments, group: int, penalties):
-    """Squared errors on one group: per penalty `[P, K]`, and of the mean `[K]`.
-
-    A penalty is a number, or an array `[K]` with one for each target.
-    """
+def _cross(fit: _Fit, m: Moments, group: int) -> np.ndarray:
+    """Products of a group's deviations from the fit's means of x and y, `[U, K]`."""
     n, x, y = m.count[group], m.x_sum[group], m.y_sum[group]
-    xx = m.xx[group] - np.outer(x, fit.x_mean) - np.outer(fit.x_mean, x)
-    xx = fit.basis.T @ (xx + n * np.outer(fit.x_mean, fit.x_mean)) @ fit.basis
-    xy = m.xy[group] - np.outer(fit.x_mean, y) - np.outer(x, fit.y_mean)
-    xy = fit.basis.T @ (xy + n * np.outer(fit.x_mean, fit.y_mean))
-    total = m.yy[group] - 2 * y * fit.y_mean + n * np.square(fit.y_mean)
+    left = np.stack([x, fit.x_mean], 1)
+    return m.xy[group] + left @ np.stack([-fit.y_mean, n * fit.y_mean - y])
+
+
+def _total(fit: _Fit, m: Moments, group: int) -> np.ndarray:
+    """Squared deviations of a group's targets from the fit's mean, `[K]`."""
+    n, y = m.count[group], m.y_sum[group]
+    return m.yy[group] - 2 * y * fit.y_mean + n * np.square(fit.y_mean)
+
+
+def _tried(fit: _Fit, m: Moments, group: int, penalties, bases: Bases) -> np.ndarray:
+    """Squared errors on one group by penalty, less what all have in common, `[P, K]`.
+
+    In the eigenbasis, where a penalty costs one product. Single precision will do to choose.
+    """
+    spread = bases.spread(fit, group).astype(np.float32)
+    cross = fit.basis.T @ _cross(fit, m, group)
     errors = []
     for penalty in penalties:
         weights = fit.along / (fit.values[:, None] + penalty)
-        bend = (weights * (xx @ weights)).sum(0)
-        errors.append(total - 2 * (weights * xy).sum(0) + bend)
-    return np.stack(errors), total
+        single = weights.astype(np.float32)
+        bend = (single * (spread @ single)).sum(0, dtype=np.float64)
+        errors.append(bend - 2 * (weights * cross).sum(0))
+    return np.stack(errors)
+
+
+def _error(fit: _Fit, m: Moments, group: int, penalty: np.ndarray) -> np.ndarray:
+    """Squared errors `[K]` on one group, with a penalty `[K]` for each target.
+
+    Outside the eigenbasis, into which the predictors' products would have to be brought.
+    """
+    weights = fit.basis @ (fit.along / (fit.values[:, None] + penalty))
+    n, x = m.count[group], m.x_sum[group] @ weights
+    mean = fit.x_mean @ weights
+    bend = (weights * (m.xx[group] @ weights)).sum(0) - 2 * x * mean + n * mean**2
+    reached = (weights * _cross(fit, m, group)).sum(0)
+    return _total(fit, m, group) - 2 * reached + bend

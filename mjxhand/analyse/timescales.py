@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import curve_fit
 
+from mjxhand.analyse import gather, threads
 from mjxhand.analyse.recording import Recording
 
 LAGS = (*range(11), 12, 14, 16, 20, 25, 30, 35, 40, 50)
@@ -30,23 +31,29 @@ class Autocorrelation:
 
     def add(self, x: np.ndarray, episode: np.ndarray) -> None:
         """Add activity `[N, T, U]` with its episodes, int `[N, T]`."""
+        n, t, u = x.shape
         x = x.astype(np.float32, copy=False)
         if not self._sums:
             self._shift = x.mean((0, 1), dtype=np.float64).astype(np.float32)
-            self._sums = [np.zeros((len(self.lags), x.shape[2])) for _ in range(5)]
+            self._sums = [np.zeros((len(self.lags), u)) for _ in range(5)]
         x = x - self._shift
+        # Whether a step has a later, or an earlier, partner at each lag: sums over those that
+        # do are products with these, which is much faster than to pick them out.
+        early, late = np.zeros((2, len(self.lags), n, t), np.float32)
+        products = np.zeros((n, t, u), np.float32)
         for i, lag in enumerate(self.lags):
-            if lag >= x.shape[1]:
+            if lag >= t:
                 continue
-            early, late = x[:, : x.shape[1] - lag], x[:, lag:]
-            same = episode[:, : x.shape[1] - lag] == episode[:, lag:]
-            a, b = early[same], late[same]
-            self._count[i] += len(a)
-            for total, value in zip(self._sums, (a, b), strict=False):
-                total[i] += value.sum(0, dtype=np.float64)
-            self._sums[2][i] += np.einsum("nu,nu->u", a, a)
-            self._sums[3][i] += np.einsum("nu,nu->u", b, b)
-            self._sums[4][i] += np.einsum("nu,nu->u", a, b)
+            same = episode[:, : t - lag] == episode[:, lag:]
+            early[i, :, : t - lag] = late[i, :, lag:] = same
+            self._count[i] += same.sum()
+            # Where there is no partner the weight is 0, whatever an earlier lag left there.
+            np.multiply(x[:, : t - lag], x[:, lag:], out=products[:, : t - lag])
+            self._sums[4][i] += early[i].reshape(-1) @ products.reshape(-1, u)
+        weights = [w.reshape(len(self.lags), -1) for w in (early, late)]
+        for at, values in ((0, x), (2, np.square(x))):
+            for which, weight in enumerate(weights):
+                self._sums[at + which] += weight @ values.reshape(-1, u)
 
     def values(self) -> np.ndarray:
         """Correlation of activity with itself by lag and unit, `[lags, U]`; NaN if constant.
@@ -75,13 +82,23 @@ def time_scale(r: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:
     def model(t, tau, amplitude, level):
         return amplitude * np.exp(-t / tau) + level
 
+    def slopes(t, tau, amplitude, level):
+        decay = np.exp(-t / tau)
+        return np.stack([amplitude * decay * t / tau**2, decay, np.ones_like(t)], 1)
+
     longest = float(seconds[use].max())
     start = (longest / 5, max(float(r[use][0] - r[use][-1]), 0.1), float(r[use][-1]))
     bounds = ((1e-3, 0.0, -1.0), (20 * longest, 3.0, 1.0))
     start = tuple(np.clip(start, *bounds))
     try:
         (tau, amplitude, level), _ = curve_fit(
-            model, seconds[use], r[use], p0=start, bounds=bounds, maxfev=2000
+            model,
+            seconds[use],
+            r[use],
+            p0=start,
+            jac=slopes,
+            bounds=bounds,
+            maxfev=2000,
         )
     except RuntimeError:  # did not converge
         return np.nan, np.nan
@@ -110,8 +127,12 @@ def of_recording(
     sums = {name: Autocorrelation() for name in names}
     for shard in range(shards):
         episode = recording.read(shard, ["episode"])["episode"]
-        for name in names:
+
+        def one(name: str, shard=shard, episode=episode):
             sums[name].add(recording.read(shard, [name])[name], episode)
+
+        for _ in threads.each(one, names, most=gather.AT_ONCE):
+            pass
         show(len(recording) * (shard + 1) / shards)
     seconds = np.array(LAGS) * recording.step_seconds
     rows, curves = [], []
