@@ -51,6 +51,31 @@ def test_autocorrelation_never_crosses_an_episode():
     assert wrong.values()[1, 0] < 0.6
 
 
+def test_autocorrelation_is_that_of_the_pairs_picked_out():
+    rng = np.random.default_rng(4)
+    episode = np.cumsum(rng.uniform(size=(5, 80)) < 0.1, axis=1)
+    # Activity that drifts and grows, so that early and late partners differ in mean and size.
+    x = rng.normal(size=(5, 80, 3)) * np.linspace(1, 4, 80)[:, None] + episode[..., None]
+    lags = (0, 1, 3, 7, 100)
+    sums = timescales.Autocorrelation(lags)
+    for part in (slice(0, 40), slice(40, 80)):  # pairs of two shards are not looked for
+        sums.add(x[:, part], episode[:, part])
+    found = sums.values()
+    for i, lag in enumerate(lags[:-1]):
+        pairs = [
+            (x[n, t], x[n, t + lag])
+            for n in range(5)
+            for begin in (0, 40)
+            for t in range(begin, begin + 40 - lag)
+            if episode[n, t] == episode[n, t + lag]
+        ]
+        early, late = np.array(pairs).transpose(1, 0, 2)
+        for u in range(3):
+            r = np.corrcoef(early[:, u], late[:, u])[0, 1]
+            assert found[i, u] == pytest.approx(r, abs=1e-4)
+    assert np.isnan(found[-1]).all()
+
+
 def test_nothing_is_fitted_where_nothing_decays():
     seconds = np.array(timescales.LAGS) * DT
     assert np.isnan(timescales.time_scale(np.full(len(seconds), np.nan), seconds)[0])
