@@ -4,6 +4,7 @@ Every environment plays one whole episode and every episode counts: none is cut 
 is left out for being long.
 """
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -56,6 +57,8 @@ class Evaluator:
         self.agent = agent
         self.episodes = episodes
         self.deterministic = deterministic
+        # Start states are settled on the host, which takes seconds: lesions share theirs.
+        self._params = functools.lru_cache(maxsize=1)(env.make_params)
         self._start = jax.jit(self._begin)
         self._block = jax.jit(self._play)
 
@@ -151,7 +154,7 @@ class Evaluator:
         every_episode: bool = True,
     ) -> tuple[Any, dict[str, Any]]:
         """The tally, and the first environment's first `steps` frames; on the host."""
-        params = self.env.make_params(POOL_SEED + seed)
+        params = self._params(POOL_SEED + seed)
         params = params.replace(goal_angle_max=np.float32(goal_angle_max))
         carry = self._start(jax.random.PRNGKey(seed), params)
         kept, length = [], self.env.goal_steps
