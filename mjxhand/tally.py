@@ -7,6 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import special
 
 from mjxhand.episode import State
 
@@ -88,8 +89,7 @@ def summary(tally: Tally, control_seconds: float) -> dict[str, Any]:
         "goals": {
             "mean": float(goals.mean()),
             "sd": sd,
-            # Normal approximation of the 95 % interval of the mean.
-            "ci95": 1.96 * sd / math.sqrt(len(goals)),
+            "ci95": half_width(goals),
             "median": float(np.median(goals)),
             "max": int(goals.max()),
             "histogram": {int(v): int(c) for v, c in zip(values, counts, strict=True)},
@@ -110,6 +110,14 @@ def summary(tally: Tally, control_seconds: float) -> dict[str, Any]:
             for i in range(QUARTERS)
         ],
     }
+
+
+def half_width(x: np.ndarray) -> float:
+    """Half of the 95 % interval of a mean, by Student's t; 0 of a single number."""
+    n = len(x)
+    if n < 2:
+        return 0.0
+    return float(special.stdtrit(n - 1, 0.975) * x.std(ddof=1) / math.sqrt(n))
 
 
 def per_episode(tally: Tally) -> dict[str, np.ndarray]:

@@ -38,6 +38,7 @@ from mjxhand.progress import Display
 from mjxhand.sharding import Program, make_mesh
 from mjxhand.stop import Stop
 from mjxhand.types import Actors, Learner
+from mjxhand.wiring import Wiring, unheard
 
 
 class Run:
@@ -278,7 +279,11 @@ def main(argv: list[str] | None = None) -> int:
     # What cannot be built is refused before there is a folder.
     env = Env(config)
     trial.trace(config)
-    _agent(config, env)
+    network = _agent(config, env).network
+    if isinstance(wiring := getattr(network, "wiring", None), Wiring):
+        for note in unheard(wiring, env.observation_sizes):
+            if options.resume is None and distributed.is_main():
+                print(note, file=sys.stderr)
     if config.network.weights and options.resume is None:
         policy.given_weights(config)
         remark = policy.remark(config)

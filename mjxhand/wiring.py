@@ -196,6 +196,19 @@ def _check_reach(wiring: Wiring, streams: set[str]) -> None:
             raise ConfigError(f"area {name} reaches no head; add a pathway from it")
 
 
+def unheard(wiring: Wiring, streams: Iterable[str]) -> list[str]:
+    """A note, or none, on senses of the task that no area receives; for a person.
+
+    Allowed, since what a hand does without one of its senses is a question. But such a network
+    may look as if it had learned badly.
+    """
+    received = {p.source for p in wiring.pathways}
+    lost = [s for s in streams if s not in received and s != PRIVILEGED]
+    if not lost:
+        return []
+    return [f"note: no area receives {', '.join(lost)}: actions do not depend on it"]
+
+
 def order(wiring: Wiring) -> tuple[Area, ...]:
     """Areas such that each follows all it receives undelayed.
 

@@ -1,5 +1,6 @@
 """`atlas show`: the report, the table, the figure, and its mistakes."""
 
+import hashlib
 import itertools
 import json
 import random
@@ -74,6 +75,33 @@ def test_report_tells_that_changed_groups_change_no_pathways(capsys, tmp_path):
     said = show(capsys, copy)
     assert "groups.tsv (CHANGED" in said
     assert "note: pathways are still those of the groups before the change" in said
+
+
+def test_a_copy_of_the_network_tells_which_tables_made_it(capsys, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(atlas.BUNDLED, copy)
+    before = atlas.notes(copy)
+    assert not any("CHANGED" in line for line in before)
+    path = copy / "densities.tsv"
+    path.write_text(path.read_text() + "# mine\n")
+    show(capsys, copy, "--table", tmp_path / "net.tsv")
+    (line,) = (
+        s for s in (tmp_path / "net.tsv").read_text().splitlines() if "densities" in s
+    )
+    assert ", CHANGED since its provenance was written, sha256 " in line
+    assert line.endswith(hashlib.sha256(path.read_bytes()).hexdigest())
+    told = [line.partition(":")[0] for line in before[1:]]
+    assert {"pairs.tsv", "areas.tsv", "kept.tsv", "groups.tsv", "rules.tsv"} < {*told}
+
+
+def test_a_sense_that_no_area_receives_is_named(capsys, tmp_path):
+    table = atlas.render(atlas.find("angorapy_v2"))
+    assert "no area receives" not in show(capsys, "angorapy_v2")
+    path = tmp_path / "blind.tsv"
+    path.write_text(table.replace("touch", "proprioception"))
+    said = show(capsys, path)
+    assert "note: no area receives touch: actions do not depend on it" in said
+    assert "cells and streamlines above are theirs" in said
 
 
 def test_report_on_a_folder_without_descriptions_or_the_published_table(

@@ -285,17 +285,17 @@ def test_a_planted_effect_is_found():
 
 
 def test_random_units_are_drawn_several_times():
-    """Which units are hit is what the interval is over: here some draws cost all, some nothing."""
+    """Here some draws cost all, some nothing."""
     policy = by_hand()
     table = lesion.measure(policy, Cued(), [Lesion("random", "PMC")], episodes=50)
     row = table[table["kind"] == "random"].iloc[0]
     draws = [Lesion("random", "PMC", draw=draw) for draw in range(lesion.DRAWS)]
-    alone = []
+    alone, halves = [], []
     for draw in draws:
         play = Evaluator(Cued(), policy.agent, 50)
-        alone.append(
-            play.each(lesion.lesioned(policy, draw), seed=0)[1]["goals"].mean()
-        )
+        summary, own = play.each(lesion.lesioned(policy, draw), seed=0)
+        alone.append(own["goals"].mean())
+        halves.append(summary["goals"]["ci95"])
     assert len(set(alone)) > 1
     assert max(alone) == GOALS
     assert (row["draws"], row["least"], row["most"]) == pytest.approx(
@@ -303,10 +303,25 @@ def test_random_units_are_drawn_several_times():
     )  # fmt: skip
     assert row["goals"] == pytest.approx(np.mean(alone))
     assert row["change"] == pytest.approx(np.mean(alone) - GOALS)
-    # t of four degrees of freedom.
+    # t of four degrees of freedom; and of the episodes, the same for all draws.
     half = 2.7764 * np.std(alone, ddof=1) / np.sqrt(lesion.DRAWS)
+    half = np.hypot(half, np.mean(halves))
     assert row["ci95"] == pytest.approx(half, rel=1e-4)
     assert row["change_ci95"] == pytest.approx(half, rel=1e-4)
+
+
+def test_draws_that_all_cost_the_same_leave_the_doubt_of_their_episodes():
+    rng = np.random.default_rng(1)
+    before = {k: rng.integers(0, 2, 8).astype(float) for k in ("goals", "dropped")}
+    before["timed_out"] = 1 - before["dropped"]
+    after = {k: 0 * v for k, v in before.items()}
+    result = {"goals": {"mean": 0.0}, "seconds_per_goal": None}
+    result |= {"episode_seconds": 1.0, "episodes": 8}
+    one = lesion._row(result, after, before)
+    several = lesion._over_draws([one] * lesion.DRAWS)
+    assert one["change_ci95"] > 0.3
+    for name in ("change_ci95", "drop_change_ci95", "ci95"):
+        assert several[name] == pytest.approx(one[name])
 
 
 def test_changes_are_paired():

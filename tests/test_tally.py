@@ -62,6 +62,14 @@ def test_every_first_episode_counts_and_no_other(counted):
     assert np.isclose(counted["return"], (4 * 1 + 3 * 10) / 2)
 
 
+def test_intervals_of_few_episodes_are_wide():
+    """By Student: 12.706 standard errors for two, 1.96 for many."""
+    assert tallies.half_width(np.array([1.0, 3.0])) == pytest.approx(12.706, abs=1e-3)
+    many = np.tile([1.0, 3.0], 50_000)
+    assert tallies.half_width(many) == pytest.approx(1.96 / np.sqrt(1e5), rel=1e-3)
+    assert tallies.half_width(np.array([2.0])) == 0.0
+
+
 def test_goals_are_classed_by_where_they_were_when_given(counted):
     quarters = [(part["goals"], part["reached"]) for part in counted["by_distance"]]
     assert quarters == [(1, 1), (0, 0), (1, 0), (1, 0)]

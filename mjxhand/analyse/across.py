@@ -18,9 +18,9 @@ import pandas as pd
 
 from mjxhand import cli
 from mjxhand.analyse import claims, figures, store, style
-from mjxhand.analyse.lesion import ci95
 from mjxhand.config import ConfigError
 from mjxhand.storage import write_text_atomically
+from mjxhand.tally import half_width
 
 KEYS = ["measure", "area", "what", "window"]
 """What a value is of: `what` is the target, the rival, or nothing."""
@@ -76,7 +76,7 @@ def interval(x: np.ndarray) -> tuple[float, float]:
     """Mean of networks, and half width of its 95 % interval (Student); NaN of fewer than 2."""
     x = x[np.isfinite(x)]
     mean = float(x.mean()) if len(x) else np.nan
-    return mean, ci95(x) if len(x) > 1 else np.nan
+    return mean, half_width(x) if len(x) > 1 else np.nan
 
 
 def table(analyses: Sequence[store.Tables]) -> pd.DataFrame:

@@ -206,7 +206,8 @@ def analyse(
     decoded, evidence = tables["decoding"], Evidence(tables["jackknife"])
     tables["claims"] = claims.table(evidence, decoded, tables["selectivity"])
     tables["planning_test"] = claims.plan_table(evidence)
-    tables["showcase"] = showcase.figures(decoded)
+    if "remaining" in recording.sizes:  # else goals are no orientations, as its were
+        tables["showcase"] = showcase.figures(decoded)
     return tables
 
 

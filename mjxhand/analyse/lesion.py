@@ -6,6 +6,7 @@ from zero. Lesions share one compiled program, those of random units another. A 
 its running mean (normalised observations are then 0), or mid-grey where it is frames.
 """
 
+import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +15,6 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from mjxhand import streams
 from mjxhand.agent import Agent
@@ -24,6 +24,7 @@ from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.evaluate import Evaluator, Policy
 from mjxhand.networks import lesions
+from mjxhand.tally import half_width
 from mjxhand.wiring import Area, Pathway, Wiring
 
 Row = dict[str, float]
@@ -196,9 +197,9 @@ def measure(
         `kind, lesion, goals, ci95` (per episode), `change, change_ci95` (of goals, against the
         intact network), `seconds_per_goal` (of goals that were reached; NaN without any),
         `drop_rate, drop_change, drop_change_ci95`, the same of `time_out`,
-        `episode_seconds, episodes`. `ci95`: half widths of 95 % intervals, of random units over
-        their `draws`, whose goals lie between `least` and `most`. The first row is the intact
-        network.
+        `episode_seconds, episodes`. `ci95`: half widths of 95 % intervals over episodes, of
+        random units over their `draws` as well, whose goals lie between `least` and `most`. The
+        first row is the intact network.
     """
     if episodes < 2:
         raise ConfigError(
@@ -232,14 +233,19 @@ def _drawn(part: Lesion) -> list[Lesion]:
 
 
 def _over_draws(rows: list[Row]) -> Row:
-    """The mean of the rows of several draws, with intervals over draws; of one, the row."""
+    """The mean of the rows of several draws; of one, the row.
+
+    Intervals hold both which units were drawn and, as those of other lesions do, which episodes
+    were played: draws share the episodes, and where all draws come to the same, they alone would
+    seem to leave no doubt.
+    """
     if len(rows) == 1:
         return rows[0] | {"draws": 1, "least": np.nan, "most": np.nan}
     every = pd.DataFrame(rows)
     row = every.mean().to_dict()  # seconds per goal: of the draws that reached any
     for name in every.columns[every.columns.str.endswith("ci95")]:
         what = {"ci95": "goals"}.get(name, name.removesuffix("_ci95"))
-        row[name] = ci95(every[what].to_numpy())
+        row[name] = math.hypot(half_width(every[what].to_numpy()), row[name])
     goals = every["goals"]
     return row | {"draws": len(rows), "least": goals.min(), "most": goals.max()}
 
@@ -250,9 +256,9 @@ def _row(
     change = own["goals"] - before["goals"]
     row = {
         "goals": result["goals"]["mean"],
-        "ci95": ci95(own["goals"]),
+        "ci95": half_width(own["goals"]),
         "change": change.mean(),
-        "change_ci95": ci95(change),
+        "change_ci95": half_width(change),
         "seconds_per_goal": result["seconds_per_goal"] or np.nan,
     }
     for name, rate in (("dropped", "drop"), ("timed_out", "time_out")):
@@ -263,12 +269,6 @@ def _row(
             f"{rate}_change_ci95": half,
         }
     return row | {k: result[k] for k in ("episode_seconds", "episodes")}
-
-
-def ci95(x: np.ndarray) -> float:
-    """Half width of the 95 % interval of a mean, by Student's t."""
-    n = len(x)
-    return float(stats.t.ppf(0.975, n - 1) * x.std(ddof=1) / np.sqrt(n))
 
 
 def _share_change(after: np.ndarray, before: np.ndarray) -> tuple[float, float]:

@@ -68,8 +68,8 @@ SECTIONS = (
         ("planning",),
         "planning_profile",
         "The trained network's mean command at each lead, all leads on the same samples, told by "
-        "its areas and by those of the untrained network. M1 alone "
-        "feeds the actions, so that it tells the present command best by wiring, and the "
+        "its areas and by those of the untrained network. Where M1 alone feeds the actions, as "
+        "in the showcase's network, it tells the present command best by wiring, and the "
         "difference to it shrinks with the lead in any network. PMC is said to plan if at 0.8 s "
         "it foretells better than M1, LPFC, all senses, 600 random units that receive the "
         "senses (“nonlinear”), the senses with the present command, and 600 random units that "
@@ -140,7 +140,8 @@ SECTIONS = (
         "step from zero: it loses cell and hidden state, thus also its recurrent input of the "
         "present step. “Seconds per goal” counts goals that were reached: a network that "
         "reaches near ones alone looks fast. Areas differ in size: “as many as” an area are so "
-        "many units drawn from all areas, in five draws, with the interval over draws. Nothing "
+        "many units drawn from all areas, in five draws, with an interval over draws and episodes. "
+        "Nothing "
         "is retrained, and many parts are tried: of twenty that do nothing, one lies outside its "
         "interval by chance.",
     ),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mjxhand.atlas import folder, network_table
+from mjxhand.atlas import folder, network_table, tables
 from mjxhand.atlas.model import Atlas
 from mjxhand.config import ConfigError
 from mjxhand.wiring import PRIVILEGED, Area, Pathway, Wiring
@@ -95,10 +95,13 @@ def notes(name: str | Path) -> tuple[str, ...]:
     """Where the wiring called `name` comes from, for the head of a copy of its table."""
     if not Path(name).is_dir() or str(name) in PRESETS:
         return (f"from {name}",)
-    tables = folder.load(Path(name)).provenance["tables"]
+    atlas = folder.load(Path(name))
     lines = [f"from {name}"]
-    for table in folder.MEASUREMENTS:
-        about = tables[table]
+    for table in (*folder.MEASUREMENTS, *folder.CHOICES):
+        about = atlas.provenance["tables"][table]
         facts = [f"{key} {about[key]}" for key in ("version", "cohort") if key in about]
-        lines.append(f"{table}: {', '.join([*facts, 'sha256 ' + about['sha256']])}")
+        if table in atlas.changed():
+            facts.append("CHANGED since its provenance was written")
+        facts.append(f"sha256 {tables.sha256(atlas.folder / table)}")
+        lines.append(f"{table}: {', '.join(facts)}")
     return tuple(lines)

@@ -13,7 +13,7 @@ from mjxhand.atlas.model import Atlas
 from mjxhand.config import CurriculumConfig, NetworkConfig
 from mjxhand.env import Env
 from mjxhand.presets import PRESETS, check, fitted
-from mjxhand.wiring import HEADS, Pathway, Wiring
+from mjxhand.wiring import HEADS, Pathway, Wiring, unheard
 
 
 @dataclass(frozen=True)
@@ -142,12 +142,17 @@ def _pathways(shown: Shown) -> str:
 def _totals(shown: Shown) -> str:
     joint = sum(shown.areas.values())
     policy = joint - shown.areas["value_head"]
-    return f"parameters: policy {policy:,}, with the value head {joint:,}"
+    said = f"parameters: policy {policy:,}, with the value head {joint:,}"
+    return "\n".join([said, *unheard(shown.wiring, shown.sizes)])
 
 
 def _sources(shown: Shown) -> str:
     tables, changed = shown.atlas.provenance["tables"], shown.atlas.changed()
     lines = [f"tables of {shown.atlas.folder}"]
+    if shown.name != "derived" and not Path(shown.name).is_dir():
+        lines[0] += (
+            ": cells and streamlines above are theirs, units and pathways the network's own"
+        )
     for name, about in tables.items():
         facts = [str(about[k]) for k in ("what", "source") if about.get(k)]
         facts += [f"{k} {about[k]}" for k in ("version", "cohort") if about.get(k)]
