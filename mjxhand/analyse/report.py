@@ -120,10 +120,10 @@ def _claims(claims: pd.DataFrame) -> str:
     titles = "".join(f"<th>{h}" for h in head)
     return (
         "<h2>The showcase's claims</h2><p class=note>What the Human Brain Project's showcase "
-        "(deliverable D3.14) said of its network (SSC, SPL, IPL, IPS, MCC, LPFC, PMC, M1), and what is found "
-        "here. "
-        "“Agrees”: every quantity is above 0 in the trained network and above that of the "
-        "untrained network, both with a 95 % interval; the second is paired over the groups of "
+        "(deliverable D3.14) said of its network (SSC, SPL, IPL, IPS, MCC, LPFC, PMC, "
+        "M1), and what is found here. “Agrees”: every quantity is above 0 in the trained "
+        "network and above that of the untrained network, both with a 95 % interval; the "
+        "second is paired over the groups of "
         "start states that both networks saw. R² and differences of R². Areas that the critic "
         "reads are trained to predict return: that they tell of reward may come of that "
         "alone.</p>"
