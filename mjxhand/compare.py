@@ -1,7 +1,8 @@
 """`python -m mjxhand.compare RUN RUN ...`: what differs between runs, and what came of it.
 
 Prints the settings in which the runs differ, how far each was trained, and what its evaluation
-found; `--figure FILE` draws their training curves. Runs may still be training.
+found; of runs that differ in their seed alone also their mean. `--figure FILE` draws their training
+curves. Runs may still be training.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mjxhand import cli, metrics, pretrained, runs
+from mjxhand import cli, conditions, metrics, pretrained, runs
 from mjxhand.checks import flatten
 from mjxhand.config import ConfigError
 from mjxhand.video import save_whole
@@ -144,21 +145,33 @@ def outcome(folder: Path) -> dict[str, str]:
         ):
             if points[-1][name] is not None:
                 said[about] = format(points[-1][name], form)
+    for name, (mean, half) in evaluated(folder).items():
+        said[name] = f"{mean:.2f} ± {half:.2f}"
+    return said
+
+
+def evaluated(folder: Path) -> dict[str, tuple[float, float]]:
+    """Goals per episode that a run's evaluation found, each with half its 95 % interval.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
     path = folder / runs.EVALUATION
     if not path.exists():
-        return said
+        return {}
+    found = {}
     try:
         for task, results in json.loads(path.read_text(encoding="utf-8")).items():
             for brain, result in results.items():
-                goals = result["goals"]
                 name = f"evaluated goals, {task.replace('_', ' ')}, {brain}"
-                said[name] = f"{goals['mean']:.2f} ± {goals['ci95']:.2f}"
+                goals = result["goals"]
+                found[name] = float(goals["mean"]), float(goals["ci95"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ConfigError(
             f"{path} is damaged: delete it; python -m mjxhand.evaluate {folder} measures "
             "that policy anew"
         ) from None
-    return said
+    return found
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -177,8 +190,19 @@ def report(folders: Sequence[Path]) -> str:
     outcomes = [outcome(folder) for folder in folders]
     names = dict.fromkeys(name for said in outcomes for name in said)
     rows = [(name, *(said.get(name, "–") for said in outcomes)) for name in names]
-    differ = settings(folders) or [("no setting", *("" for _ in folders))]
-    return table([head, *differ, head, *rows])
+    differ = settings(folders)
+    shown = differ or [("no setting", *("" for _ in folders))]
+    means = [
+        {
+            name: mean
+            for name, (mean, _) in evaluated(folder).items()
+            if not name.endswith("untrained")
+        }
+        for folder in folders
+    ]
+    said = table([head, *shown, head, *rows])
+    over = conditions.rows(differ, means)
+    return f"{said}\n\n{table(over)}" if over else said
 
 
 def draw(folders: Sequence[Path], path: Path) -> None:
