@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,7 @@ from mjxhand import batch, cli
 from mjxhand import tally as tallies
 from mjxhand.agent import Agent
 from mjxhand.env import Env, EnvParams, State
+from mjxhand.networks import lesions
 from mjxhand.policy import (
     Policy,
     lesioned,
@@ -41,6 +43,10 @@ __all__ = [
 
 # The pool that evaluation resets from is made from its own seed, never a training one.
 POOL_SEED = 1_000_003
+BLOCKS = 4
+"""Blocks of control steps in the time that a goal may take."""
+FEWEST = 16
+"""Environments that a batch keeps, at least."""
 
 
 class Evaluator:
@@ -57,6 +63,8 @@ class Evaluator:
         self.agent = agent
         self.episodes = episodes
         self.deterministic = deterministic
+        # Short, so that those whose episode is over soon leave.
+        self._length = -(-env.goal_steps // BLOCKS)
         # Start states are settled on the host, which takes seconds: lesions share theirs.
         self._params = functools.lru_cache(maxsize=1)(env.make_params)
         self._start = jax.jit(self._begin)
@@ -157,47 +165,109 @@ class Evaluator:
         params = self._params(POOL_SEED + seed)
         params = params.replace(goal_angle_max=np.float32(goal_angle_max))
         carry = self._start(jax.random.PRNGKey(seed), params)
-        kept, length = [], self.env.goal_steps
+        whole = jax.tree.map(np.array, carry.tally)
         # The longest episode spends the whole time of a goal on each; a film may go on.
-        for block in range(max(self.env.task.num_goals, -(-steps // length))):
+        most = max(self.env.task.num_goals * self.env.goal_steps, steps)
+        kept, done, fewer = [], 0, self._may_leave(policy)
+        while done < most:
             carry, frames = self._block(policy.params, policy.stats, params, carry)
-            if block * length < steps:
+            if done < steps:
                 kept.append(jax.device_get(frames))
-            over = not every_episode or bool(jnp.all(carry[-1].over))
-            if over and (block + 1) * length >= steps:
-                break
+            done += self._length
+            tally, place = jax.device_get((carry.tally, carry.place))
+            for of_all, part in zip(*map(jax.tree.leaves, (whole, tally)), strict=True):
+                of_all[place] = part
+            if done >= steps:
+                if not every_episode or tally.over.all():
+                    break
+                if fewer:
+                    carry = _without(carry, tally.over)
         film = {}
         if kept:
             film = jax.tree.map(lambda *blocks: np.concatenate(blocks)[:steps], *kept)
-        return jax.device_get(carry[-1]), film
+        return whole, film
 
-    def _begin(self, key: jax.Array, params: EnvParams):
+    def _may_leave(self, policy: Policy) -> bool:
+        """Whether environments whose episode is over may leave the batch.
+
+        It takes a compilation for each size, which is dear but with native physics. Gains of a
+        lesion that differ between environments go with the places in the batch.
+        """
+        gains = jax.tree.leaves(policy.params.get(lesions.COLLECTION, {}))
+        return self.env.physics.impl == "native" and all(x.ndim < 2 for x in gains)
+
+    def _begin(self, key: jax.Array, params: EnvParams) -> "_Carry":
         keys = jax.random.split(key, self.episodes + 1)
-        state = jax.vmap(self.env.reset, in_axes=(0, None))(keys[1:], params)
-        memory = self.agent.initial_carry(self.episodes)
-        began = jnp.ones(self.episodes, bool)
-        return state, memory, began, keys[0], tallies.begin(self.episodes)
+        return _Carry(
+            state=jax.vmap(self.env.reset, in_axes=(0, None))(keys[1:], params),
+            memory=self.agent.initial_carry(self.episodes),
+            began=jnp.ones(self.episodes, bool),
+            tally=tallies.begin(self.episodes),
+            place=jnp.arange(self.episodes),
+            key=keys[0],
+        )
 
-    def _play(self, weights, stats, params: EnvParams, carry):
-        """As many control steps of every environment as a goal may take."""
+    def _play(self, weights, stats, params: EnvParams, carry: "_Carry"):
+        """`_length` control steps of every environment of the batch."""
 
-        def step(carry, _):
-            state, memory, began, key, tally = carry
-            key, key_action, key_reset = jax.random.split(key, 3)
-            memory, out = self.agent.act(weights, stats, memory, state.obs, began)
-            if self.deterministic:
-                action = self.agent.distribution.mode(out.logits)
-            else:
-                action = self.agent.distribution.sample(out.logits, key_action)
+        def step(carry: _Carry, _):
+            key, key_action, key_reset = jax.random.split(carry.key, 3)
+            before = carry.state
+            memory, out = self.agent.act(
+                weights, stats, carry.memory, before.obs, carry.began
+            )
+            action = self._action(out.logits, carry.place, key_action)
             # Episodes after the first keep the batch and the film going; they do not count.
             after, ended, following = batch.step(
-                self.env, state, action, key_reset, params
+                self.env, before, action, key_reset, params
             )
-            tally = tallies.count(tally, state, after, ended)
-            frame = jax.tree.map(lambda x: x[0], _frame(state, began, after, ended))
-            return (following, memory, ended, key, tally), frame
+            frame = _frame(before, carry.began, after, ended)
+            carry = _Carry(
+                state=following,
+                memory=memory,
+                began=ended,
+                tally=tallies.count(carry.tally, before, after, ended),
+                place=carry.place,
+                key=key,
+            )
+            return carry, jax.tree.map(lambda x: x[0], frame)
 
-        return jax.lax.scan(step, carry, None, length=self.env.goal_steps)
+        return jax.lax.scan(step, carry, None, length=self._length)
+
+    def _action(self, logits, place: jax.Array, key: jax.Array):
+        if self.deterministic:
+            return self.agent.distribution.mode(logits)
+        # Drawn for all episodes, so that an episode's draws do not hang on which are over.
+        every = jnp.zeros((self.episodes, *logits.shape[1:]), logits.dtype)
+        every = every.at[place].set(logits)
+        return self.agent.distribution.sample(every, key)[place]
+
+
+@chex.dataclass(frozen=True)
+class _Carry:
+    """What goes from one control step to the next of n environments; leaves `[n, ...]`."""
+
+    state: State
+    memory: Any
+    began: jax.Array
+    tally: tallies.Tally
+    place: jax.Array  # int: which of all episodes
+    key: jax.Array  # of all environments
+
+
+def _without(carry: _Carry, over: np.ndarray) -> _Carry:
+    """The carry with a quarter of the environments, or fewer, if those that go on fit.
+
+    Quarters, as each size is another program, and of a few environments none saves time.
+    """
+    size, going = len(over), int((~over).sum())
+    while size % 4 == 0 and size // 4 >= max(going, FEWEST):
+        size //= 4
+    if size == len(over):
+        return carry
+    rows = np.sort(np.argsort(over, kind="stable")[:size])
+    fewer = jax.tree.map(lambda x: x[rows], carry.replace(key=None))
+    return fewer.replace(key=carry.key)
 
 
 def _frame(before: State, began, after: State, ended) -> dict[str, Any]:

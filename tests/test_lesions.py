@@ -17,7 +17,7 @@ from mjxhand.analyse.lesion import Lesion
 from mjxhand.config import ConfigError
 from mjxhand.env import EnvParams, State
 from mjxhand.evaluate import Evaluator, Policy
-from mjxhand.networks import distributions
+from mjxhand.networks import distributions, lesions
 from mjxhand.networks.fpn import FPN
 
 SIZES = {"vision": 7, "proprioception": 6, "touch": 5, "goal": 4, "privileged": 3}
@@ -308,6 +308,43 @@ def test_random_units_are_drawn_several_times():
     half = np.hypot(half, np.mean(halves))
     assert row["ci95"] == pytest.approx(half, rel=1e-4)
     assert row["change_ci95"] == pytest.approx(half, rel=1e-4)
+
+
+def test_environments_whose_episode_is_over_leave_the_batch():
+    """What is counted of each episode stays the same, as the last ones play in a small batch."""
+
+    class Native(Cued):
+        physics = SimpleNamespace(impl="native")
+
+    sizes = []
+
+    class Watched(Evaluator):
+        def _play(self, weights, stats, params, carry):
+            sizes.append(len(carry.began))  # once for each compilation
+            return super()._play(weights, stats, params, carry)
+
+    policy = by_hand()
+    guessing = lesion.lesioned(
+        policy, Lesion("area", "PMC")
+    )  # one choice in three is right
+    _, alone = Evaluator(Cued(), policy.agent, 64).each(guessing, seed=3)
+    played = Watched(Native(), policy.agent, 64)
+    _, own = played.each(guessing, seed=3)
+    assert sizes == [64, 16]
+    assert len(set(alone["goals"])) > 3
+    for name, values in alone.items():
+        np.testing.assert_array_equal(own[name], values)
+    # A lesion of its own in each environment goes with the places in the batch.
+    wiring = policy.agent.network.wiring
+    gains = np.where(np.arange(64)[:, None] < 32, 0.0, 1.0)
+    half = lesions.apply(policy.params, wiring, areas={"PMC": gains})
+    sizes.clear()
+    _, own = Watched(Native(), policy.agent, 64).each(
+        dataclasses.replace(policy, params=half), seed=3
+    )
+    assert sizes == [64]
+    np.testing.assert_array_equal(own["goals"][:32], alone["goals"][:32])
+    assert (own["goals"][32:] == GOALS).all()
 
 
 def test_draws_that_all_cost_the_same_leave_the_doubt_of_their_episodes():
