@@ -73,7 +73,9 @@ SECTIONS = (
         "difference to it shrinks with the lead in any network. PMC is said to plan if at 0.8 s "
         "it foretells better than M1, LPFC, all senses, 600 random units that receive the "
         "senses (“nonlinear”), the senses with the present command, and 600 random units that "
-        "receive these, and does so more than in the untrained network (table planning_test).",
+        "receive these, and does so more than in the untrained network (table planning_test). Of a "
+        "network that lacks one of the two, its two deepest areas are drawn; nothing is said of "
+        "them.",
     ),
     Section(
         "Dimensions",
