@@ -55,7 +55,10 @@ def test_autocorrelation_is_that_of_the_pairs_picked_out():
     rng = np.random.default_rng(4)
     episode = np.cumsum(rng.uniform(size=(5, 80)) < 0.1, axis=1)
     # Activity that drifts and grows, so that early and late partners differ in mean and size.
-    x = rng.normal(size=(5, 80, 3)) * np.linspace(1, 4, 80)[:, None] + episode[..., None]
+    x = (
+        rng.normal(size=(5, 80, 3)) * np.linspace(1, 4, 80)[:, None]
+        + episode[..., None]
+    )
     lags = (0, 1, 3, 7, 100)
     sums = timescales.Autocorrelation(lags)
     for part in (slice(0, 40), slice(40, 80)):  # pairs of two shards are not looked for
