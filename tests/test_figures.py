@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from mjxhand.analyse import figures, style
+from mjxhand.analyse import figures, figures_dynamics, sections, style
 
 SENSES = {"touch": 0, "all senses": 0, "present action": 0}
 KNOWN = {"SSC": 1, "IPL": 2, "SPL": 2, "LPFC": 3, "PMC": 4, "M1": 5}
@@ -76,3 +76,23 @@ def test_planning_of_one_area_has_no_empty_panel(drawn, tmp_path):
     figures.planning({"planning_profile": rows(DENSE, "command")}, tmp_path)
     (profiles,) = drawn
     assert list(profiles) == ["dense", "all senses"]
+
+
+def test_the_lead_of_the_turn_made_is_said(monkeypatch, tmp_path):
+    """`tuning.MADE`, which the table does not hold."""
+    units = pd.DataFrame(
+        {"area": "M1", "policy": "trained", "depth": 1, "turn": turn, "unit": 0,
+         "mean +x": 1.0, "mean −x": -1.0, "preferred": "+x", "eta2": 0.5, "tuned": True}
+        for turn in ("wanted", "made")
+    )  # fmt: skip
+    titles = []
+    monkeypatch.setattr(
+        style, "save", lambda made, path: titles.extend(
+            axis.get_title(loc="left") for axis in made.axes
+        ),
+    )  # fmt: skip
+    figures_dynamics.tuning({"tuning_units": units}, tmp_path)
+    made = "by the turn made in 0.8 s"
+    assert titles[:3] == ["by what the goal asks", made, f"M1, {made}"]
+    (said,) = [each.text for each in sections.SECTIONS if each.needs == "tuning_units"]
+    assert "A turn made is that of the next 0.8 s." in said

@@ -7,6 +7,7 @@ import pandas as pd
 
 from mjxhand.analyse import style
 from mjxhand.analyse.figures import Tables, beside, order, recorded
+from mjxhand.analyse.tuning import MADE
 
 
 def time_scales(tables: Tables, folder: Path) -> None:
@@ -115,7 +116,10 @@ def tuning(tables: Tables, folder: Path) -> None:
     units = tables["tuning_units"]
     names = [a for a in order(units) if a in set(units["area"])]
     kinds = [k for k in ("wanted", "made") if k in set(units["turn"])]
-    titles = {"wanted": "by what the goal asks", "made": "by the turn made"}
+    titles = {
+        "wanted": "by what the goal asks",
+        "made": f"by the turn made in {MADE}",
+    }
     with style.figure(folder / "tuning", 1, len(kinds) + 1, 2.7) as axes:
         for axis, kind in zip(axes[0], kinds, strict=False):
             for shift, policy, hue in beside(units, 0.2):

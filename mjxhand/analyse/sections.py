@@ -12,6 +12,7 @@ from mjxhand.analyse import (
     figures_visual,
 )
 from mjxhand.analyse.figures import Tables
+from mjxhand.analyse.tuning import MADE
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,8 @@ SECTIONS = (
         "Units whose activity differs between classes beyond what the best of all units reaches "
         "when whole start states change places (95 %). Turns have six classes, by the axis of "
         "the world that they are nearest to: +x along the fingers, +z up out of the palm while "
-        "the wrist is straight, right-handed. Right: mean activity of each unit by class.",
+        f"the wrist is straight, right-handed. A turn made is that of the next {MADE}. "
+        "Right: mean activity of each unit by class.",
     ),
     Section(
         "Saliency",

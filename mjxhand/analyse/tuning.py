@@ -18,6 +18,8 @@ from mjxhand.config import ConfigError
 TURNS = ("+x", "−x", "+y", "−y", "+z", "−z")
 SMALLEST = 0.1
 """Turns smaller than this, rad, have no class."""
+MADE = "0.8 s"
+"""Window whose turn of the cube is the one made."""
 PERMUTATIONS = 100
 MOST_GOALS = 12
 """Most goals that are told apart one by one."""
