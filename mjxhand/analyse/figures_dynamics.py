@@ -150,7 +150,13 @@ def _by_class(axis, rows: pd.DataFrame) -> None:
     best = rows.assign(rank=rank).sort_values(["rank", "eta2"], ascending=[True, False])
     grid = best[columns].to_numpy()
     image = axis.imshow(grid, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
-    axis.set_xticks(range(len(names)), names, rotation=0 if len(names) < 7 else 40)
+    slanted = sum(map(len, names)) > 30
+    axis.set_xticks(
+        range(len(names)),
+        names,
+        rotation=40 * slanted,
+        ha="right" if slanted else "center",
+    )
     axis.set(ylabel="unit, by preference")
     axis.set_yticks([])
     axis.figure.colorbar(image, ax=axis, shrink=0.7, label="activity (deviations)")
