@@ -24,6 +24,8 @@ EPISODES = 250
 POINTS = 200
 """Points of a curve, at most."""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito
+LINES = ("-", "--", ":", "-.")
+"""Styles that tell runs apart whose colours are the same."""
 
 
 def curve(run: Path) -> list[dict[str, Any]]:
@@ -222,10 +224,14 @@ def draw(folders: Sequence[Path], path: Path) -> None:
             zip(labels(folders), curves, strict=True)
         ):
             steps = [point["env_steps"] / 1e6 for point in points]
-            colour = COLOURS[number % len(COLOURS)]
+            turn, place = divmod(number, len(COLOURS))
             # A gap where it is not known.
             known = [math.nan if p[name] is None else p[name] for p in points]
-            axis.plot(steps, known, color=colour, label=run)
+            axis.plot(
+                steps, known, color=COLOURS[place], linestyle=LINES[turn % len(LINES)],
+                marker="o" if len(points) == 1 else "",  # a line of one point is none
+                label=run if points else f"{run}: fewer than {EPISODES} episodes",
+            )  # fmt: skip
         axis.set(ylabel=label, ylim=(0, None))
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].legend(frameon=False)

@@ -4,15 +4,21 @@ import hashlib
 import itertools
 import json
 import random
+import re
 import shutil
 
 import pytest
+from matplotlib.patches import FancyArrowPatch
+from matplotlib.path import Path
+from pages import ROOT, blocks
 from PIL import Image
 from test_brains import TABLE, random_wiring
 
 from mjxhand import atlas
 from mjxhand.atlas import __main__ as command
 from mjxhand.atlas import figure
+
+OWN, NOTEBOOK = "docs/howto/own-brain.md", "notebooks/05_your_own_task_and_brain.ipynb"
 
 
 def show(capsys, *argv):
@@ -152,6 +158,54 @@ def test_figure(capsys, tmp_path, ending):
     else:
         assert "parietal" not in path.read_text()[:50]
         assert path.stat().st_size > 20_000
+
+
+def own_table(page, tmp_path):
+    """The table of areas on a page: from the line of its columns to the value head's."""
+    text = "\n".join(blocks(ROOT / page, "text", "python"))
+    path = tmp_path / "brain.tsv"
+    path.write_text(re.findall(r"^area +units.*?^value.*?$", text, re.M | re.S)[0])
+    return path
+
+
+@pytest.mark.parametrize("brain", ["angorapy_v2", "derived", OWN, NOTEBOOK])
+def test_no_pathway_passes_behind_a_third_node(capsys, tmp_path, monkeypatch, brain):
+    """It would read as two others."""
+    figures = []
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig", lambda made, *_, **__: figures.append(made)
+    )
+    source = own_table(brain, tmp_path) if "/" in brain else brain
+    show(capsys, source, "--figure", tmp_path / "f.png")
+    axes = figures[0].axes[0]
+    figures[0].canvas.draw()
+    arrows = [p for p in axes.patches if isinstance(p, FancyArrowPatch)]
+    nodes = {node for arrow in arrows for node in (arrow.patchA, arrow.patchB)}
+    assert len(arrows) > 10
+    for arrow in arrows:
+        line = axes.transData.transform_path(arrow.get_path())
+        for part in line.to_polygons(closed_only=False):
+            points = Path(part).interpolated(50).vertices
+            for node in nodes - {arrow.patchA, arrow.patchB}:
+                shape = node.get_transform().transform_path(node.get_path())
+                assert not shape.contains_points(points).any()
+
+
+@pytest.mark.parametrize("bend", [0.0, 0.2])
+def test_an_arrow_bends_only_where_it_must(bend):
+    """From (0, 0) to (2, 0), at whose middle an arc of bend b is b high, downwards."""
+    beside = figure.Shape((1.0, 1.0), radius=0.5)
+    assert figure.around((0.0, 0.0), (2.0, 0.0), bend, [beside]) == bend
+    ahead = figure.Shape((1.0, -0.1), half=(0.1, 0.2))  # from -0.3 to 0.1
+    assert (
+        figure.around((0.0, 0.0), (2.0, 0.0), bend, [ahead])
+        == {
+            0.0: pytest.approx(-0.15),
+            0.2: pytest.approx(0.35),
+        }[bend]
+    )
+    wall = figure.Shape((1.0, 0.0), half=(0.1, 3.0))
+    assert figure.around((0.0, 0.0), (2.0, 0.0), bend, [wall]) == bend
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -200,15 +200,18 @@ def test_the_plan_table_has_both_networks_and_their_difference():
     assert len(found) == (3 + len(claims.SENSES)) * 3
 
 
-def test_without_pmc_and_m1_nothing_is_said_of_them():
-    dense = {("dense", "past", "reward"): 0.5}
-    table = evidence.Evidence(pd.DataFrame(rows(dense, "trained", 0)))
+@pytest.mark.parametrize(
+    ("area", "lacks"),
+    [("dense", "no PMC and no M1"), ("M1", "no PMC"), ("PMC", "no M1")],
+)
+def test_without_pmc_or_m1_nothing_is_said_of_them(area, lacks):
+    """And what the network lacks is named, not what it has."""
+    values = {(area, "past", "reward"): 0.5}
+    table = evidence.Evidence(pd.DataFrame(rows(values, "trained", 0)))
     mixed = pd.DataFrame(columns=["policy", "area", "depth", "index"])
-    found = claims.table(table, decoding(dense), mixed)["verdict"].tolist()
+    found = claims.table(table, decoding(values), mixed)["verdict"].tolist()
     assert len(found) == 3
-    assert all(
-        v.startswith("cannot be said: this network has no PMC") for v in found[:2]
-    )
+    assert found[:2] == [f"cannot be said: this network has {lacks}"] * 2
 
 
 def test_the_recovered_figures_stand_beside_ours():

@@ -134,7 +134,34 @@ def test_a_figure_is_there_in_whole_or_not_at_all(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_runs_in_folders_of_one_name_are_told_apart(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def drawn(monkeypatch):
+    """Lines of the upper panel of a figure that is drawn."""
+    lines = []
+
+    def savefig(figure, path, **_):
+        lines.extend(figure.axes[0].lines)
+        path.touch()
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+    return lines
+
+
+def test_six_runs_have_lines_of_their_own(tmp_path, drawn):
+    """Of one point: a dot. Without a point the legend says why there is no line."""
+    folders = [tmp_path / f"run{i}" for i in range(6)]
+    for folder, episodes in zip(folders, (300, 300, 300, 250, 249, 300), strict=True):
+        updates = (1,) if episodes < 300 else (1, 2)
+        write(folder, PRESETS["smoke"], [line(i, episodes, 1.0, 0.5) for i in updates])
+    compare.draw(folders, tmp_path / "six.png")
+    assert len({(each.get_color(), each.get_linestyle()) for each in drawn}) == 6
+    assert [each.get_marker() for each in drawn] == ["", "", "", "o", "", ""]
+    assert drawn[4].get_label() == "run4: fewer than 250 episodes"
+
+
+def test_runs_in_folders_of_one_name_are_told_apart(
+    tmp_path, monkeypatch, capsys, drawn
+):
     """Their heads, and their lines in the figure."""
     smoke = PRESETS["smoke"]
     lines = [line(1, 300, 1.0, 0.5), line(2, 300, 2.0, 0.5)]
@@ -143,13 +170,6 @@ def test_runs_in_folders_of_one_name_are_told_apart(tmp_path, monkeypatch, capsy
         write(folder, dataclasses.replace(smoke, seed=seed), lines)
     monkeypatch.chdir(folders[2])
     assert compare.labels([*folders[:2], Path(".")]) == ["a/safe", "b/safe", "other"]
-    drawn = []
-
-    def savefig(figure, path, **_):
-        drawn.extend(figure.axes[0].lines)
-        path.touch()
-
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
     argv = [*map(str, folders[:2]), ".", "--figure", str(tmp_path / "three.png")]
     assert compare.main(argv) == 0
     assert [each.get_label() for each in drawn] == ["a/safe", "b/safe", "other"]

@@ -11,6 +11,7 @@ from mjxhand import agent as agent_module
 from mjxhand.analyse import dynamics, saliency, timescales, tuning
 from mjxhand.config import ConfigError
 from mjxhand.evaluate import Policy
+from mjxhand.presets import PRESETS
 
 SIZES = {"vision": 7, "proprioception": 6, "touch": 5, "goal": 4, "privileged": 3}
 DT = 0.08
@@ -272,6 +273,7 @@ class Played:
     """A recording in memory, of one shard."""
 
     step_seconds = DT
+    config = PRESETS["smoke"]
 
     def __init__(self, **arrays):
         self.arrays = arrays
@@ -306,6 +308,13 @@ def test_goals_that_are_few_are_classes_of_their_own():
     np.testing.assert_array_equal(
         goals.label(played.arrays), played.arrays["goal"].argmax(-1)
     )
+    # Opposition knows their names, also where not every finger was asked for.
+    env = dataclasses.replace(played.config.env, task="opposition")
+    played.config = dataclasses.replace(played.config, env=env)
+    fingers = ("first finger", "middle finger", "ring finger", "little finger")
+    assert tuning.goals_of(played).names == fingers
+    played.arrays["goal"] = np.eye(4, dtype=np.float32)[None, [3, 0, 2, 0]]
+    assert tuning.goals_of(played).names == (fingers[0], *fingers[2:])
     many = Played(goal=np.random.default_rng(0).normal(size=(5, 20, 3)))
     assert tuning.goals_of(many) is None
     turned = Played(remaining=np.zeros((2, 3, 3)), goal=np.zeros((2, 3, 4)))

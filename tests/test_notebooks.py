@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import nbclient
 import nbformat
@@ -44,6 +46,28 @@ def test_outputs_are_small_and_no_errors(path):
     # What a reader without Python comes for: numbers, and figures where there are any.
     assert "stream" in kinds
     assert ("image/png" in shown) == ("plt.show()" in text)
+
+
+def test_what_to_try_with_the_atlas_reaches_the_network(monkeypatch, capsys):
+    """Notebook 3 with the constants that it suggests: in the list of pathways, the network
+    built from them and the misfit."""
+    code = "\n".join(cells(NOTEBOOKS[2], "code"))
+    suggested = cells(NOTEBOOKS[2], "markdown")[-1]
+    for name, value in (("BUDGET", 600), ("MIN_STREAMLINES", 790)):
+        assert f"Set `{name}` to {value}" in suggested
+        code, found = re.subn(rf"^{name} = \d+", f"{name} = {value}", code, flags=re.M)
+        assert found == 1
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    listed = names["tables"].pathways(790, kept=True)
+    stream = {"VIS": "vision"}
+    assert {(stream.get(p.source, p.source), p.target) for p in listed} <= {
+        (pathway.source, pathway.target) for pathway, _ in names["shown"].pathways
+    }
+    assert f"units in all layers: {sum(names['total'])}\n" in capsys.readouterr().out
+    assert abs(sum(names["total"]) - 600) <= 8 * 9 / 2
+    assert names["misfit"] < 0.2
 
 
 @pytest.mark.slow

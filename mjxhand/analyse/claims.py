@@ -71,10 +71,11 @@ def table(
         decoding: `decoding.table` of both, with the columns `policy` and `area`.
         selectivity: `selectivity.summary` of both, with `policy, area, depth`.
     """
-    if not {PLANNER, EXECUTOR} <= set(evidence.areas):
-        missing = f"{UNKNOWN}: this network has no {PLANNER} and {EXECUTOR}"
+    missing = [a for a in (PLANNER, EXECUTOR) if a not in evidence.areas]
+    if missing:
+        said = f"{UNKNOWN}: this network has no {' and no '.join(missing)}"
         texts = (REWARD, f"{PLANNER} plans")
-        claims = [Claim(text, *[""] * 5, missing) for text in texts]
+        claims = [Claim(text, *[""] * 5, said) for text in texts]
     else:
         claims = [
             _reward(evidence, decoding, PAST, "reward", "R² of the last step's reward"),

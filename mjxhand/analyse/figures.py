@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mjxhand.analyse import style
+from mjxhand.analyse import claims, style
 from mjxhand.analyse.gather import AHEAD_ONLY, ALL_SENSES
 from mjxhand.analyse.recording import SENSE
 
@@ -17,6 +17,8 @@ PRESENT = (
     "fingertips", "touch", "proprioception", "action", "command",
 )  # fmt: skip
 POLICIES = ("trained", "untrained")
+AHEAD = ("PMC", "M1", "LPFC", "IPL", "SSC")
+"""Areas whose future is drawn; as many, where a brain lacks some of them."""
 RIVAL_LINES = {
     name.removeprefix(SENSE): line
     for name, line in zip(
@@ -44,6 +46,21 @@ def order(table: pd.DataFrame) -> list[str]:
     first = table.drop_duplicates("area").sort_values("depth", kind="stable")
     areas = first[first["depth"] > 0]["area"]
     return [*areas, *first[first["depth"] == 0]["area"]]
+
+
+def told_ahead(table: pd.DataFrame) -> list[str]:
+    """Those of `AHEAD` that a table has, then its deepest areas, then senses; by depth."""
+    deepest = table.sort_values("depth", ascending=False, kind="stable")["area"]
+    there = [a for a in dict.fromkeys(deepest) if a != "present action"]
+    first = sorted(there, key=lambda area: area not in AHEAD)[: len(AHEAD)]
+    return [area for area in order(table) if area in first]
+
+
+def compared(table: pd.DataFrame) -> list[str]:
+    """The two areas that `planning` compares: PMC and M1, or the deepest; fewer if there are."""
+    areas = order(pd.DataFrame(table[table["depth"] > 0]))
+    pair = [claims.PLANNER, claims.EXECUTOR]
+    return pair if set(pair) <= set(areas) else areas[-2:]
 
 
 def decoding(tables: Tables, folder: Path) -> None:
@@ -101,12 +118,12 @@ def future(tables: Tables, folder: Path) -> None:
     table = tables["decoding"]
     targets = ("future turn", "future rotation", "future command", "success soon")
     targets = [t for t in targets if t in set(table["target"])]
-    areas = [a for a in order(table) if a in ("PMC", "M1", "LPFC", "IPL", "SSC")]
-    areas = areas or [a for a in order(table) if a in set(table["area"])][:4]
+    areas = told_ahead(table)
+    hues = style.colours(areas) | {"present action": style.SOFT}
     with style.figure(folder / "future", 1, len(targets), 2.8) as axes:
         for axis, target in zip(axes[0], targets, strict=True):
             rows = table[table["target"] == target]
-            for index, area in enumerate([*areas, "present action"]):
+            for area, hue in hues.items():
                 for policy, line in (
                     ("trained", "-"),
                     ("untrained", ":"),
@@ -116,11 +133,6 @@ def future(tables: Tables, folder: Path) -> None:
                     if not len(one):
                         continue
                     one = one.sort_values("seconds")
-                    hue = (
-                        style.SOFT
-                        if area == "present action"
-                        else style.colour(area, index)
-                    )
                     label = area if policy != "untrained" else None
                     axis.plot(
                         one["seconds"],
@@ -160,16 +172,15 @@ def future(tables: Tables, folder: Path) -> None:
 
 
 def planning(tables: Tables, folder: Path) -> None:
-    """Lead-time profiles of PMC and M1, and their difference."""
+    """Lead-time profiles of the `compared` areas, and their difference."""
     if "planning_profile" not in tables:
         return
     profile = tables["planning_profile"]
-    areas = order(pd.DataFrame(profile[profile["depth"] > 0]))
-    pair = [a for a in ("PMC", "M1") if a in areas] or areas[-2:]
-    who = recorded(profile)
-    with style.figure(folder / "planning", 1, len(who) + 1, 3.2) as axes:
+    pair, who = compared(profile), recorded(profile)
+    hues, panels = style.colours(pair), len(who) + (len(pair) == 2)
+    with style.figure(folder / "planning", 1, panels, 3.2) as axes:
         for axis, policy in zip(axes[0], who, strict=False):
-            for index, area in enumerate(order(profile)):
+            for area in order(profile):
                 one = profile[
                     (profile["area"] == area) & profile["policy"].isin((policy, "both"))
                 ]
@@ -177,7 +188,7 @@ def planning(tables: Tables, folder: Path) -> None:
                     continue
                 main, line = area in pair, RIVAL_LINES.get(area, "-")
                 named = main or area in RIVAL_LINES
-                hue = style.colour(area, index) if main else "#d5d8dd"
+                hue = hues.get(area, "#d5d8dd")
                 axis.plot(
                     one["seconds"], one["r2"], linestyle=line, lw=1.8 if main else 0.8,
                     color=style.INK if named and not main else hue,
@@ -203,10 +214,9 @@ def planning(tables: Tables, folder: Path) -> None:
             handles, labels, loc="outside lower center", ncol=3,
             title="grey: other areas, single senses, the action", title_fontsize=7,
         )  # fmt: skip
-        axis = axes[0][-1]
         if len(pair) < 2:
-            axis.axis("off")
             return
+        axis = axes[0][-1]
         for policy, hue in zip(who, (style.INK, style.SOFT), strict=False):
             wide = profile[profile["policy"] == policy].pivot_table(
                 index="seconds", columns="area", values="r2"

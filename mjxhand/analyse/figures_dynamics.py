@@ -7,6 +7,7 @@ import pandas as pd
 
 from mjxhand.analyse import style
 from mjxhand.analyse.figures import Tables, beside, order, recorded
+from mjxhand.analyse.tuning import MADE
 
 
 def time_scales(tables: Tables, folder: Path) -> None:
@@ -115,7 +116,10 @@ def tuning(tables: Tables, folder: Path) -> None:
     units = tables["tuning_units"]
     names = [a for a in order(units) if a in set(units["area"])]
     kinds = [k for k in ("wanted", "made") if k in set(units["turn"])]
-    titles = {"wanted": "by what the goal asks", "made": "by the turn made"}
+    titles = {
+        "wanted": "by what the goal asks",
+        "made": f"by the turn made in {MADE}",
+    }
     with style.figure(folder / "tuning", 1, len(kinds) + 1, 2.7) as axes:
         for axis, kind in zip(axes[0], kinds, strict=False):
             for shift, policy, hue in beside(units, 0.2):
@@ -146,7 +150,13 @@ def _by_class(axis, rows: pd.DataFrame) -> None:
     best = rows.assign(rank=rank).sort_values(["rank", "eta2"], ascending=[True, False])
     grid = best[columns].to_numpy()
     image = axis.imshow(grid, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
-    axis.set_xticks(range(len(names)), names, rotation=0 if len(names) < 7 else 40)
+    slanted = sum(map(len, names)) > 30
+    axis.set_xticks(
+        range(len(names)),
+        names,
+        rotation=40 * slanted,
+        ha="right" if slanted else "center",
+    )
     axis.set(ylabel="unit, by preference")
     axis.set_yticks([])
     axis.figure.colorbar(image, ax=axis, shrink=0.7, label="activity (deviations)")

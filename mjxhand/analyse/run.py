@@ -28,8 +28,6 @@ from mjxhand.evaluate import Policy
 Tables = dict[str, pd.DataFrame]
 Show = Callable[[float], None]
 POLICY = {AREA: "trained", CONTROL: "untrained"}
-MADE = "0.8 s"
-"""Window whose turn of the cube is the one made."""
 
 
 def depths(recording: Recording, policy: Policy) -> dict[str, int]:
@@ -131,10 +129,10 @@ def _tuning(
     kept = gathered.kept
     if goals is not None:
         labels["wanted"] = goals.label(kept.extra), goals.names
-    if MADE in gathered.windows:
-        at = gathered.windows[MADE].slices["future rotation"]
-        label = tuning.turn_class(kept.y[MADE][:, at])
-        labels["made"] = np.where(kept.valid[MADE], label, -1), tuning.TURNS
+    if (lead := tuning.MADE) in gathered.windows:
+        at = gathered.windows[lead].slices["future rotation"]
+        label = tuning.turn_class(kept.y[lead][:, at])
+        labels["made"] = np.where(kept.valid[lead], label, -1), tuning.TURNS
     labels = {k: v for k, v in labels.items() if len(np.unique(v[0][v[0] >= 0])) > 1}
     every = [(which, area) for which in labels for area in areas]
 

@@ -12,6 +12,7 @@ from mjxhand.analyse import (
     figures_visual,
 )
 from mjxhand.analyse.figures import Tables
+from mjxhand.analyse.tuning import MADE
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ SECTIONS = (
         "difference to it shrinks with the lead in any network. PMC is said to plan if at 0.8 s "
         "it foretells better than M1, LPFC, all senses, 600 random units that receive the "
         "senses (“nonlinear”), the senses with the present command, and 600 random units that "
-        "receive these, and does so more than in the untrained network (table planning_test).",
+        "receive these, and does so more than in the untrained network (table planning_test). Of a "
+        "network that lacks one of the two, its two deepest areas are drawn; nothing is said of "
+        "them.",
     ),
     Section(
         "Dimensions",
@@ -153,7 +156,8 @@ SECTIONS = (
         "Units whose activity differs between classes beyond what the best of all units reaches "
         "when whole start states change places (95 %). Turns have six classes, by the axis of "
         "the world that they are nearest to: +x along the fingers, +z up out of the palm while "
-        "the wrist is straight, right-handed. Right: mean activity of each unit by class.",
+        f"the wrist is straight, right-handed. A turn made is that of the next {MADE}. "
+        "Right: mean activity of each unit by class.",
     ),
     Section(
         "Saliency",

@@ -1,6 +1,7 @@
 """One look for all figures: sizes, colours, labels. Importing it chooses no display."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -62,6 +63,14 @@ _STYLE = {
 def colour(name: str, index: int = 0) -> str:
     """Colour of an area or sense; by position where it has none of its own."""
     return AREAS.get(name) or SENSES.get(name) or OTHER[index % len(OTHER)]
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Colour of each area or sense, all different as far as `OTHER` lasts."""
+    own = {name: (AREAS | SENSES).get(name) for name in names}
+    free = [hue for hue in OTHER if hue not in own.values()] or OTHER
+    turn = itertools.cycle(free)
+    return {name: hue or next(turn) for name, hue in own.items()}
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mjxhand import tasks
 from mjxhand.analyse.decoding import permuted
 from mjxhand.analyse.recording import Recording
 from mjxhand.config import ConfigError
@@ -18,6 +19,8 @@ from mjxhand.config import ConfigError
 TURNS = ("+x", "−x", "+y", "−y", "+z", "−z")
 SMALLEST = 0.1
 """Turns smaller than this, rad, have no class."""
+MADE = "0.8 s"
+"""Window whose turn of the cube is the one made."""
 PERMUTATIONS = 100
 MOST_GOALS = 12
 """Most goals that are told apart one by one."""
@@ -55,8 +58,11 @@ def goals_of(recording: Recording) -> Goals | None:
     values = np.unique(goal.reshape(-1, goal.shape[-1]).round(3), axis=0)
     if not 2 <= len(values) <= MOST_GOALS:
         return None
-    # Of goals that are a choice, 1 0 0 … comes first.
-    return Goals(tuple(f"goal {i + 1}" for i in range(len(values))), values[::-1])
+    values = values[::-1]  # of goals that are a choice, 1 0 0 … comes first
+    known = tasks.find(recording.config.env.task).goal_names
+    if known:
+        return Goals(tuple(known[i] for i in values.argmax(-1)), values)
+    return Goals(tuple(f"goal {i + 1}" for i in range(len(values))), values)
 
 
 def tuning(

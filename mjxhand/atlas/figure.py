@@ -2,7 +2,11 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from mjxhand.atlas.show import Shown
 from mjxhand.config import ConfigError
@@ -13,7 +17,26 @@ COLOURS = ("#56b4e9", "#0072b2", "#009e73", "#8bc34a", "#cc79a7", "#e69f00", "#d
            "#7b4fa3", "#999999")  # fmt: skip
 FORMATS = (".png", ".svg", ".pdf")
 
+BENDS = np.arange(-16, 17) / 20
+"""How an arrow may bend: the height of its arc is half of this times its length."""
+GAP = 0.04
+"""Between an arrow and a node that it passes, at least; areas stand 1.5 apart."""
+
 Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a node covers: a circle, or a box."""
+
+    centre: Point
+    radius: float = 0.0
+    half: Point = (0.0, 0.0)  # width and height of a box
+
+    def gap(self, points: np.ndarray) -> float:
+        """Distance of the nearest of points `[N, 2]`, 0 if one lies within."""
+        beyond = np.maximum(np.abs(points - self.centre) - self.half, 0.0)
+        return max(np.linalg.norm(beyond, axis=-1).min() - self.radius, 0.0)
 
 
 def draw(shown: Shown, path: Path) -> None:
@@ -44,9 +67,9 @@ def draw(shown: Shown, path: Path) -> None:
         height_ratios=(1.25, 1),
         layout="constrained",
     )
-    _network(axes["network"], shown, colours)
     _cortex(axes["cortex"], shown, colours)
     _bars(axes["bars"], shown, colours)
+    _network(axes["network"], shown, colours)
     try:
         figure.savefig(path, dpi=130, metadata={})
     except OSError as error:
@@ -99,6 +122,31 @@ def positions(wiring: Wiring) -> dict[str, Point]:
     return placed
 
 
+def arc(start: Point, end: Point, bend: float) -> np.ndarray:
+    """Points `[101, 2]` along an arrow: matplotlib's arc3, `bend` being its rad."""
+    (x0, y0), (x1, y1) = start, end
+    middle = ((x0 + x1) / 2 + bend * (y1 - y0), (y0 + y1) / 2 - bend * (x1 - x0))
+    t = np.linspace(0.0, 1.0, 101)[:, None]
+    return (
+        (1 - t) ** 2 * np.array(start)
+        + 2 * t * (1 - t) * np.array(middle)
+        + t**2 * np.array(end)
+    )
+
+
+def around(start: Point, end: Point, bend: float, others: Iterable[Shape]) -> float:
+    """The bend nearest to `bend` by which an arrow passes no other node; `bend` if none does.
+
+    An arrow that passes behind a node reads as two others.
+    """
+    others = list(others)
+    for other in (bend, *sorted(BENDS, key=lambda b: abs(b - bend))):
+        path = arc(start, end, other)
+        if all(shape.gap(path) > GAP for shape in others):
+            return float(other)
+    return bend
+
+
 def _radius(units: int) -> float:
     return 0.10 + 0.014 * math.sqrt(units)
 
@@ -133,16 +181,19 @@ def _network(axes, shown: Shown, colours: dict[str, str]) -> None:
     axes.set_aspect("equal")
     axes.axis("off")
     axes.figure.canvas.draw()  # text boxes get their places
+    shapes = {name: _covered(node) for name, node in nodes.items()}
     for pathway in dict.fromkeys(wiring.all_pathways):
         ends = frozenset((pathway.source, pathway.target))
         count = streamlines.get(ends)
         width = 0.8 if count is None else 0.6 + 1.1 * math.log10(1 + count / 500)
-        (x0, y0), (x1, y1) = places[pathway.source], places[pathway.target]
-        bend = 0.0 if abs(x1 - x0) < 2 else (0.2 if (y0 + y1) < 0 else -0.2)
+        start, end = places[pathway.source], places[pathway.target]
+        bend = 0.2 if start[1] + end[1] < 0 else -0.2
+        bend = 0.3 if pathway.delayed else bend * (abs(end[0] - start[0]) >= 2)
+        others = [shape for name, shape in shapes.items() if name not in ends]
         arrow = FancyArrowPatch(
-            (x0, y0), (x1, y1),
+            start, end,
             patchA=_shape(nodes[pathway.source]), patchB=_shape(nodes[pathway.target]),
-            connectionstyle=f"arc3,rad={0.3 if pathway.delayed else bend}",
+            connectionstyle=f"arc3,rad={around(start, end, bend, others)}",
             arrowstyle="-|>", mutation_scale=9, lw=width, zorder=2,
             color=colours.get(pathway.source, SOFT),
             linestyle=":" if pathway.delayed else "--" if ends in kept else "-",
@@ -154,6 +205,18 @@ def _network(axes, shown: Shown, colours: dict[str, str]) -> None:
     axes.text(0, 0, " · ".join(lines), transform=axes.transAxes, fontsize=8, color=SOFT)
     axes.set_title(
         f"{Path(shown.name).name}: units per layer, pathways", fontsize=10, loc="left"
+    )
+
+
+def _covered(node) -> Shape:
+    """What a node of the network covers, in the axes' own units."""
+    shape = _shape(node)
+    if shape is node:
+        return Shape(node.center, radius=node.radius)
+    box = shape.get_window_extent().transformed(node.axes.transData.inverted())
+    return Shape(
+        ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2),
+        half=(box.width / 2, box.height / 2),
     )
 
 

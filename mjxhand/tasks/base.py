@@ -60,6 +60,8 @@ class Task:
     """Names of the reward terms, all of them, always."""
     metrics: tuple[str, ...] = ()
     """Names of the task's own metrics, see `extra_metrics`."""
+    goal_names: tuple[str, ...] = ()
+    """Where the goal that is observed is one choice of few: the name of each."""
 
     def __init__(self, config: Config, scene: Scene):
         self.config = config

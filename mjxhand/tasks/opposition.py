@@ -82,6 +82,7 @@ class Opposition(Task):
     measure = "distance"
     unit = "m"
     terms = ("time", "progress", "success", "force")
+    goal_names = tuple(FINGERS.values())
 
     def __init__(self, config, scene):
         super().__init__(config, scene)
