@@ -324,9 +324,8 @@ def test_environments_whose_episode_is_over_leave_the_batch():
             return super()._play(weights, stats, params, carry)
 
     policy = by_hand()
-    guessing = lesion.lesioned(
-        policy, Lesion("area", "PMC")
-    )  # one choice in three is right
+    # One choice in three is right.
+    guessing = lesion.lesioned(policy, Lesion("area", "PMC"))
     _, alone = Evaluator(Cued(), policy.agent, 64).each(guessing, seed=3)
     played = Watched(Native(), policy.agent, 64)
     _, own = played.each(guessing, seed=3)
