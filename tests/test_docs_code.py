@@ -66,6 +66,21 @@ def test_snippets_run(name, tmp_path, monkeypatch, capsys):
         assert goals["hold still"] < 0.1 < goals["at random"]
 
 
+def test_a_stimulus_on_the_page_is_seen(capsys):
+    page = text_of(ROOT / "docs" / "howto" / "analyse.md")
+    (code,) = re.findall(
+        r'^```python title="stimulus.py"\n(.*?)^```', page, re.M | re.S
+    )
+    names: dict = {}
+    exec(compile(code, "stimulus.py", "exec"), names)
+    response, pmc = names["response"], names["areas"]["PMC"]
+    assert (response[:10] == 0).all()
+    assert response[10] > 0.001
+    assert response[39] < 0.1 * response[19]  # it is forgotten
+    assert abs(pmc[40, :, :10] - pmc[39, :, :10] - 0.5).max() < 0.1
+    assert capsys.readouterr().out.count("differ by") == 4
+
+
 def test_the_brain_on_the_page_works():
     page = text_of(ROOT / "docs" / "howto" / "own-brain.md")
     (table,) = re.findall(r'^```text title="brain.tsv"\n(.*?)^```', page, re.M | re.S)
