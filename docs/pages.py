@@ -41,6 +41,9 @@ LINKS = (
     (re.compile(r"\]\(\.\./docs/"), "]("),
 )
 """Links that lead out of this folder, and the made pages that they lead to in the site."""
+WEIGHTS = {"finer-seed0": "b60fa66"}
+"""Kept runs that began with a policy of the package: the commit that brought those weights into it.
+Its name has others now."""
 FETCHED = re.compile(
     r'<(?:script|img|iframe|source|link)\b[^>]*\b(?:src|href)="(?:https?:)?//[^"]*"'
 )
@@ -88,13 +91,22 @@ def on_post_page(output: str, page, config: MkDocsConfig) -> str:
 
 @functools.cache
 def kept_runs() -> str:
-    """A table of the evaluations in `results/`, a row for each run and task."""
+    """A table of the evaluations in `results/`, a row for each run and task.
+
+    Raises:
+        PluginError: a run began with a policy of the package, and `WEIGHTS` lacks it.
+    """
     lines = [
         "| command | task | untrained | trained | made on |",
         "|---|---|---|---|---|",
     ]
     for path in sorted((ROOT / "docs" / "results").glob("*.json")):
         run = json.loads(path.read_text("utf-8"))
+        began = f"`{run['command'].replace('--network.weights', '--from')}`"
+        if "pretrained:" in run["command"]:
+            if path.stem not in WEIGHTS:
+                raise PluginError(f"{path}: of which commit were its first weights?")
+            began += f" (weights of commit {WEIGHTS[path.stem]})"
         made = f"{run['cores']} cores of {run['cpu']}"
         if run["device"] != "cpu":
             made = f"{run['num_devices']} {run['device']}"
@@ -102,17 +114,20 @@ def kept_runs() -> str:
         for results in run["evaluation"].values():
             task = results["trained"]["task"].partition(",")[0]
             scores = [score(results[which]) for which in ("untrained", "trained")]
-            cells = [f"`{run['command']}`", task, *scores, made]
+            cells = [began, task, *scores, made]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 @functools.cache
 def preset_table() -> str:
-    """What the presets set: a row for each setting that differs, a column for each preset."""
+    """What the presets set: a column for each preset, a row for each setting in which one of them
+    differs from the defaults."""
     from mjxhand.checks import flatten
+    from mjxhand.config import Config
     from mjxhand.presets import PRESETS
 
+    defaults = flatten(Config())
     flat = [flatten(preset) for preset in PRESETS.values()]
     lines = [
         f"| setting | {' | '.join(f'`{name}`' for name in PRESETS)} |",
@@ -120,7 +135,7 @@ def preset_table() -> str:
     ]
     for name in flat[0]:
         values = [shown(settings[name][1]) for settings in flat]
-        if name != "preset" and len(set(values)) > 1:
+        if name != "preset" and {*values} != {shown(defaults[name][1])}:
             lines.append(f"| `{name}` | {' | '.join(values)} |")
     return "\n".join(lines)
 

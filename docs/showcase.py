@@ -6,7 +6,7 @@
 
 Trains the presets `fpn` and `baseline` from the same seeds with the same budget, plays each
 on 1,024 fresh episodes with goals within 0.4 and 0.1 rad and without the limit of 50 goals, and
-draws the curves with the spread over seeds. Needs nothing but a run of `python -m mjxhand.train`
+draws the curves with their range over seeds. Needs nothing but a run of `python -m mjxhand.train`
 per seed; a piece that is cut saves, and is resumed. `--seconds` ends the training; evaluations
 and films that have begun are not cut. How long it takes on a GPU is not known:
 none was tried; `bash benchmarks/gpu.sh` tells its steps per second. Run it from the
@@ -87,7 +87,7 @@ def results(run: Path) -> dict:
 
 def draw(runs: dict[str, list[dict]], path: Path) -> None:
     """Goals per training episode, and how far away the goals are by then where that grows:
-    the mean over seeds, and their whole spread."""
+    the mean over seeds, and the range from least to most."""
     points = [p for several in runs.values() for run in several for p in run["curve"]]
     shown = {"goals_per_episode": "goals per\ntraining episode"}
     if len({point["goal_angle_max"] for point in points}) > 1:
@@ -113,7 +113,7 @@ def draw(runs: dict[str, list[dict]], path: Path) -> None:
 
 
 def _band(axis, several: list[list[dict]], measure: str, name: str, colour) -> None:
-    """Mean and spread of curves, where all of them have points."""
+    """Mean of curves, and the range from least to most, where all of them have points."""
     lines = [
         ([p["env_steps"] for p in curve], [p[measure] for p in curve])
         for curve in several
@@ -121,7 +121,8 @@ def _band(axis, several: list[list[dict]], measure: str, name: str, colour) -> N
     first, last = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
     steps = np.linspace(first, last, 200)
     values = np.array([np.interp(steps, x, y) for x, y in lines])
-    label = f"{name} ({len(lines)} seed{'s' * (len(lines) > 1)})"
+    seeds = f"mean and range of {len(lines)} seeds" if len(lines) > 1 else "1 seed"
+    label = f"{name} ({seeds})"
     axis.plot(steps / 1e6, values.mean(0), color=colour, label=label)
     low, high = values.min(0), values.max(0)
     axis.fill_between(steps / 1e6, low, high, color=colour, alpha=0.2, linewidth=0)

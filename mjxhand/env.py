@@ -31,6 +31,9 @@ class Env:
 
     `step` never resets: the state it returns after an end is the last one of that episode, so a
     learner can bootstrap from it. Call `reset` for the next.
+
+    Raises:
+        ConfigError: no such task, or settings that it, the scene or the physics cannot have.
     """
 
     def __init__(self, config: Config):
@@ -184,6 +187,9 @@ class Env:
         Args:
             state: a state that has not ended.
             action: int32 [A] in 0 … bins-1 (discrete) or float [A] in [-1, 1].
+
+        Raises:
+            ConfigError: the state is of an environment that randomises other things.
         """
         params = self.params if params is None else params
         task = self.task

@@ -6,7 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
-    {ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"}
+    {ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING")}
+    | {ROOT / "benchmarks" / "README.md"}
     | set((ROOT / "docs").rglob("*.md"))
     | set((ROOT / "notebooks").glob("*.ipynb"))
 )

@@ -160,6 +160,7 @@ def test_the_command_writes_tables_and_a_figure(folders, tmp_path, capsys):
     verdicts = pd.read_csv(out / "verdicts.csv")
     assert verdicts[str(folders[0])].tolist() == ["agrees"]
     assert (out / "across.png").stat().st_size > 1000
+    assert "difference of R²" in (out / "across.svg").read_text()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ values are checked as before a run. The site itself is built by `.ci/run`.
 import functools
 import importlib.util
 import itertools
+import json
 import re
 import shlex
 import subprocess
@@ -21,6 +22,7 @@ from mjxhand import arguments, cli, command_options, presets, view
 from mjxhand.analyse.command import parse as parse_analyse
 from mjxhand.atlas import __main__ as atlas_command
 from mjxhand.atlas.refresh import RefreshOptions
+from mjxhand.checks import flatten
 from mjxhand.config import Config
 
 PYTHON = re.compile(r"(?:\S*/)?python3? +((?:-m +\w[\w.]*|\w+/\w+\.py)(?: .*)?)$")
@@ -102,7 +104,11 @@ def known_options() -> set[str]:
         for name in arguments.option_types(kind)
     }
     off = {"--no-" + name.removeprefix("--") for name in options}
-    return options | off | {*cli.ALIASES, "--help", "--signal", "--array"}
+    return (
+        options
+        | off
+        | {*cli.ALIASES, "--help", "--signal", "--array", "--gpus-per-task"}
+    )
 
 
 @functools.cache
@@ -237,3 +243,102 @@ def test_extras_exist(page):
     named = re.findall(r"(?:mjxhand|'\.)\[([\w,]+)\]", text_of(page))
     for extra in itertools.chain.from_iterable(n.split(",") for n in named):
         assert extra in project["optional-dependencies"]
+
+
+@functools.cache
+def hook():
+    """`docs/pages.py`, which makes the tables of runs and presets."""
+    spec = importlib.util.spec_from_file_location("hook", ROOT / "docs" / "pages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_settings_that_no_row_names_have_their_defaults_in_every_preset():
+    named = re.findall(r"^\| `([\w.]+)` \|", hook().preset_table(), re.M)
+    assert {"ppo.unroll_length", "ppo.num_epochs", "env.control"} <= {*named}
+    defaults = flatten(Config())
+    for name, preset in presets.PRESETS.items():
+        settings = flatten(preset)
+        others = [key for key in defaults if key not in (*named, "preset")]
+        changed = [key for key in others if settings[key][1] != defaults[key][1]]
+        assert not changed, name
+
+
+def test_kept_runs_say_whose_weights_they_began_with():
+    rows = [row for row in hook().kept_runs().splitlines() if "--from" in row]
+    (named,) = (row for row in rows if "pretrained:" in row)
+    assert "--from pretrained:fpn-reorient" in named
+    assert "(weights of commit b60fa66)" in named
+
+
+@pytest.mark.parametrize(
+    ("row", "run", "which"),
+    [
+        ("0 | 0.01", "turning", "untrained"),
+        ("5.01 M |", "full-fpn", "trained"),
+        ("18.4 M, end of part 1 |", "turning", "trained"),
+        ("33.4 M, end of part 2 |", "finer", "trained"),
+        ("43.4 M, end of part 3 |", "careful", "trained"),
+        ("47.4 M, end of part 4 |", "safe", "trained"),
+    ],
+)
+def test_goals_by_distance_are_those_of_the_kept_runs(row, run, which):
+    page = text_of(ROOT / "docs" / "learning.md")
+    (line,) = (x for x in page.splitlines() if x.startswith(f"| {row}"))
+    _, _, goals, near, *far, _ = [cell.strip(" *") for cell in line.split("|")]
+    kept = json.loads((ROOT / "docs" / "results" / f"{run}-seed0.json").read_text())
+    result = kept["evaluation"]["task"][which]
+
+    def told(number: str, value: float) -> None:
+        """It is the value, to as many decimals as it has."""
+        decimals = len(number.partition(".")[2])
+        assert number == f"{value:,.{decimals}f}", line
+
+    for number, name in zip(goals.split(" ± "), ("mean", "ci95"), strict=True):
+        told(number, result["goals"][name])
+    first, *others = result["by_distance"]
+    assert near == f"{first['reached']:,} of {first['goals']:,}"
+    for cell, band in zip(far, others, strict=True):
+        share, goals = cell.split(" % of ")
+        told(share, 100 * band["reached"] / band["goals"])
+        told(goals, band["goals"])
+
+
+@functools.cache
+def history() -> set[str]:
+    """Commits of the repository, seven digits of each; empty where git has not all of them."""
+    call = ["git", "-C", str(ROOT)]
+    shallow = [*call, "rev-parse", "--is-shallow-repository", "--show-toplevel"]
+    try:
+        told = subprocess.run(shallow, capture_output=True, text=True).stdout.split()
+    except FileNotFoundError:
+        return set()
+    if told != ["false", str(ROOT.resolve())]:
+        return set()
+    listed = [*call, "rev-list", "--abbrev=7", "--abbrev-commit", "HEAD"]
+    found = subprocess.run(listed, capture_output=True, text=True).stdout.split()
+    return {commit[:7] for commit in found}
+
+
+def named_commits(text: str) -> list[str]:
+    """What looks like a commit: seven hexadecimal digits, letters and numbers among them."""
+    mixed = re.findall(r"\b(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{7}\b", text)
+    return mixed + re.findall(r"\bcommits? (\d{7})\b", text)
+
+
+def test_commits_are_recognised():
+    assert named_commits("856bf83 to b60fa66, commit 2287848; 1000000, feedbed") == [
+        "856bf83",
+        "b60fa66",
+        "2287848",
+    ]
+
+
+@each_page
+def test_commits_exist(page):
+    if not history():
+        pytest.skip("no history of the repository")
+    assert {*named_commits(text_of(page))} <= history()

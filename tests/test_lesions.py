@@ -7,12 +7,13 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from mjxhand import agent as agent_module
 from mjxhand import atlas
 from mjxhand.agent import Agent
-from mjxhand.analyse import anatomy, lesion
+from mjxhand.analyse import anatomy, figures_lesions, lesion
 from mjxhand.analyse.lesion import Lesion
 from mjxhand.config import ConfigError
 from mjxhand.env import EnvParams, State
@@ -409,3 +410,18 @@ def test_an_area_is_held_only_at_a_mean_that_is_given(smoke):
         lesion.lesioned(policy, Lesion("held", "PMC"))
     with pytest.raises(ConfigError, match="no held 'touch held'"):
         lesion.lesioned(policy, Lesion("held", "touch"))
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(2.0, True), (np.nan, False)])
+def test_the_figure_tells_what_its_dashed_line_is(tmp_path, seconds, told):
+    """Where no goal was reached there is no line."""
+    columns = "change change_ci95 drop_rate drop_change drop_change_ci95 goals".split()
+    table = pd.DataFrame(
+        [
+            {"kind": kind, "lesion": part, "seconds_per_goal": seconds}
+            | dict.fromkeys(columns, 0.5)
+            for kind, part in (("intact", "intact"), ("area", "PMC"))
+        ]
+    )
+    figures_lesions.lesions({"lesions": table}, tmp_path)
+    assert ("(dashed: intact)" in (tmp_path / "lesions.svg").read_text()) == told

@@ -209,7 +209,8 @@ def draw(found: pd.DataFrame, folder: Path) -> None:
                 cmap="viridis" if who == "trained" else "RdBu",
             )  # fmt: skip
             axis.set_title(title)
-            axis.figure.colorbar(image, ax=axis, pad=0.01).set_label("R²")
+            bar = axis.figure.colorbar(image, ax=axis, pad=0.01)
+            bar.set_label("R²" if who == "trained" else "difference of R²")
             if who == "trained":
                 continue
             unsure = np.abs(grid) <= _grid(now, f"{who}_ci95", rows, columns)

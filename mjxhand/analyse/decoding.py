@@ -38,7 +38,9 @@ def decode(
         y: targets `[n, K]`.
         start: start state of each sample's episode, int `[n]` (`starts.of`); the episode's
             id where no two episodes begin alike.
+        groups: number of folds; all samples of a start state are in the same one.
         nonlinear: use random Fourier features as well.
+        seed: of these features.
 
     Returns:
         Mean R² over the targets that vary, with its 95 % interval; R² of each `[K]`, NaN for
@@ -94,6 +96,15 @@ def chance(
     """R² of decoding permuted targets, `[P, K]`.
 
     Many permutations are the targets of one regression: their predictors' sums are the same.
+
+    Args:
+        x: activity `[n, U]`.
+        y: targets `[n, K]`, ordered by start state, episode and time.
+        start: start state of each sample's episode, int `[n]`, each number in one run.
+        group: fold of each sample, int `[n]` in 0 … groups-1 (`moments.group_of`).
+        groups: number of folds.
+        permutations: P.
+        seed: of the permutations.
     """
     held = moments_module.Held(x, group, groups)
     return _chance(held, ridge.Bases(held), y, start, permutations, seed)

@@ -224,7 +224,14 @@ def _jacobians(step: Step, points: np.ndarray, drive: np.ndarray) -> np.ndarray:
 
 
 def distinct(points: np.ndarray, apart: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points of which no two are nearer than `apart` (root mean square), and their shares."""
+    """Points of which no two are nearer than `apart` (root mean square), and their shares.
+
+    Args:
+        points: `[P, S]`; the first of those that are near one another is kept.
+
+    Returns:
+        The K points that are kept `[K, S]`, and the share of all points near each `[K]`.
+    """
     kept: list[np.ndarray] = []
     counts: list[int] = []
     for point in points:

@@ -40,7 +40,8 @@ def lesions(tables: Tables, folder: Path) -> None:
         (
             f"{drops[0]}_change",
             100.0,
-            f"change of {drops[1]}, points\n(intact: {100 * whole[drops[0] + '_rate']:.0f} %)",
+            f"change of {drops[1]},\npercentage points "
+            f"(intact: {100 * whole[drops[0] + '_rate']:.0f} %)",
         ),
         ("seconds_per_goal", 1.0, "seconds per goal reached"),
     )
@@ -60,6 +61,7 @@ def lesions(tables: Tables, folder: Path) -> None:
                     axis.set_xlim(-1, 1)
             elif np.isfinite(table[value].to_numpy()).any():
                 axis.axvline(whole[value], color=style.INK, lw=0.9, ls="--")
+                label += "\n(dashed: intact)"
                 axis.set_xlim(left=0)
             else:
                 axis.text(

@@ -25,7 +25,7 @@ def participation_ratio(covariance: np.ndarray) -> float:
 
 
 def components_for(covariance: np.ndarray, share: float = 0.9) -> int:
-    """Fewest principal components that hold `share` of the variance."""
+    """Fewest principal components that hold `share` (0 to 1) of the variance of `[U, U]`."""
     values = np.linalg.eigvalsh(covariance)[::-1].clip(0)
     if not values.sum() > 0:
         return 0
@@ -33,7 +33,8 @@ def components_for(covariance: np.ndarray, share: float = 0.9) -> int:
 
 
 def standard(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """1 / deviation of the units that vary, and which these are, int."""
+    """Of a covariance `[U, U]`: 1 / deviation of the V units that vary `[V]`, and which these are,
+    int `[V]`."""
     variance = np.diag(covariance)
     alive = np.flatnonzero(variance > 1e-9 * variance.max(initial=1e-30))
     return 1.0 / np.sqrt(variance[alive]), alive
@@ -110,7 +111,11 @@ def cka(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray) -> float:
 
 
 def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
-    """Linear CKA of two arrays of the same n samples, `[n, U]` and `[n, V]`."""
+    """Linear CKA of two arrays of the same n samples, `[n, U]` and `[n, V]`.
+
+    Raises:
+        ConfigError: they have different numbers of samples.
+    """
     if len(x) != len(y):
         raise ConfigError(f"x and y have {len(x)} and {len(y)} samples")
     x, y = x - x.mean(0), y - y.mean(0)

@@ -200,6 +200,10 @@ def measure(
         `episode_seconds, episodes`. `ci95`: half widths of 95 % intervals over episodes, of
         random units over their `draws` as well, whose goals lie between `least` and `most`. The
         first row is the intact network.
+
+    Raises:
+        ConfigError: fewer than two episodes, a part that the network does not have, or an area
+            that is held without its mean.
     """
     if episodes < 2:
         raise ConfigError(

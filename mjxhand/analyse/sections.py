@@ -135,7 +135,7 @@ SECTIONS = (
         ("lesions",),
         "lesions",
         "Behaviour without each part, from the same start states and first goals. Each episode "
-        "is compared with the intact network's; bars: 95 % interval of that difference. An "
+        "is compared with the intact network's; black lines: 95 % interval of that difference. An "
         "interval that includes 0 does not say that the part is not needed: it says how large a "
         "loss is not excluded. A silent area or a cut pathway sends zeros, which also shifts "
         "what its readers are used to; an area held sends its mean activity. A silent sense is "
