@@ -63,6 +63,8 @@ class EvaluateOptions:
     """Goals after which an episode is complete; by default the run's own."""
     hold_wrist: bool = False
     """Leave the wrist where it is, so that fingers and thumb alone turn the object."""
+    object_damping: float | None = None
+    """Damping of the object's free joint, N·s/m and N·m·s/rad; by default the run's own."""
     lesion: str | None = None
     """Areas, streams, pathways and memories to silence, separated by commas: 'PMC,touch,SSC -> M1,PMC memory'."""
     step: int | None = None

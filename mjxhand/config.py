@@ -25,6 +25,9 @@ class SceneConfig:
     """Edge of the cube, metres; other objects are about as large."""
     cube_density: float = 567.0
     """Density of the object, kg/m³ (567 at 50 mm gives a cube of 70.9 g)."""
+    object_damping: float = 0.01
+    """Damping of the object's free joint, N·s/m along and N·m·s/rad about each axis (0.01 as published: a spin of the
+    50 mm cube decays within about 3 ms)."""
     start_pose: Literal["published", "cupped"] = "published"
     """Posture of the hand when an episode starts: the published one, or a more cupped one."""
     timestep: float = 0.008

@@ -209,10 +209,15 @@ def _program(config: Config) -> Program:
     return Program(config, env, agent, make_mesh(jax.local_devices()[:1]))
 
 
-def make_env(config: Config, **env_changes: Any) -> Env:
+def make_env(
+    config: Config, *, object_damping: float | None = None, **env_changes: Any
+) -> Env:
     """The environment a run was trained on; `impl=` or any field of EnvConfig changes it.
 
     None changes nothing; `threshold` is the task's own, rad or m.
+
+    Args:
+        object_damping: `scene.object_damping`.
 
     Raises:
         ConfigError: what cannot work; the message names the field.
@@ -226,9 +231,14 @@ def make_env(config: Config, **env_changes: Any) -> Env:
         env_changes["tip_threshold"] = env_changes.pop("threshold")
     # No curriculum: that is how the run was trained, not where its policy plays.
     config = dataclasses.replace(config, curriculum=CurriculumConfig())
-    if env_changes:
-        env = dataclasses.replace(config.env, **env_changes)
-        config = dataclasses.replace(config, env=env)
+    given = [f"env.{name}" for name in env_changes]
+    env = dataclasses.replace(config.env, **env_changes)
+    config = dataclasses.replace(config, env=env)
+    if object_damping is not None:
+        scene = dataclasses.replace(config.scene, object_damping=object_damping)
+        config = dataclasses.replace(config, scene=scene)
+        given.append("scene.object_damping")
+    if given:
         presets.check(config, num_devices=1)
-        idle.refuse((f"env.{name}" for name in env_changes), config)
+        idle.refuse(given, config)
     return Env(config)

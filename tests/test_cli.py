@@ -146,6 +146,7 @@ def test_what_was_asked_for_is_not_dropped_with_the_presets_own():
         ("--physics.impl jax --physics.threads 2", "physics.threads"),
         ("--task reach --env.reward.drop 40", "env.reward.drop"),
         ("--task reach --scene.cube-edge 0.04", "scene.cube_edge"),
+        ("--task reach --scene.object-damping 0", "scene.object_damping"),
         (
             "--env.vision pixels --env.goal-encoding absolute --env.randomize gain,angle_bias",
             "env.randomize",

@@ -50,6 +50,15 @@ def test_a_curriculum_limits_no_evaluation(laptop):
         evaluate.make_env(laptop.config, goal_angle_max=3.2)
 
 
+def test_damping_of_the_object_is_changed_and_named(laptop):
+    env = evaluate.make_env(laptop.config, object_damping=0.001)
+    assert env.scene.mj_model.joint("cube").damping[5] == 0.001
+    assert ", cube with damping 0.001," in env.label
+    assert "damping" not in evaluate.make_env(laptop.config).label
+    with pytest.raises(ConfigError, match=r"^scene\.object_damping is -1:"):
+        evaluate.make_env(laptop.config, object_damping=-1)
+
+
 def test_what_does_nothing_is_refused_in_an_evaluation(laptop):
     chain = {"task": "chain", "goal_angle_max": 1.0, "goal_encoding": "absolute"}
     with pytest.raises(ConfigError, match=r"^env\.goal_angle_max does nothing "):
