@@ -85,8 +85,8 @@ class EnvConfig:
     """Levels per actuator, evenly from -1 to 1."""
     control: Control = "relative_to_target"
     """What an action moves: `absolute` sets the servo target in its range; `relative_to_target` moves the last
-    target; `relative_to_measured` sets it that far from the joint's measured angle, so that the middle level lets go (the
-    showcase)."""
+    target; `relative_to_measured` sets it that far from the joint's measured angle (the true one: errors of `randomize`
+    are of the senses alone), so that the middle level lets go (the showcase)."""
     relative_step: float = 0.25
     """Largest move of a relative action, in half control ranges (1.0 in the showcase)."""
     target_lead: float | None = None

@@ -224,6 +224,7 @@ def film_run(options: RenderOptions) -> Path:
         impl=options.impl,
         sequence=options.sequence,
         hold_wrist=options.hold_wrist or None,
+        randomize=options.randomize,
     )
     camera = Camera(options.camera, options.width, options.height, options.touch)
     with Renderer(env.scene.mj_model, camera):

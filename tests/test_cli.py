@@ -290,6 +290,9 @@ def test_evaluate_and_render_options():
     options = cli.parse_evaluate("--episodes 8 runs/x --json r.json --impl jax".split())
     assert (options.dir, options.episodes) == ("runs/x", 8)
     assert (options.json, options.impl, options.step) == ("r.json", "jax", None)
+    for parse in (cli.parse_evaluate, cli.parse_render):
+        assert parse(["runs/x"]).randomize is None
+        assert parse(["runs/x", "--randomize", "friction"]).randomize == "friction"
     film = cli.parse_render("runs/x --out a.gif --seconds 3".split())
     assert (film.dir, film.out, film.seconds) == ("runs/x", "a.gif", 3.0)
 

@@ -14,7 +14,17 @@ import numpy as np
 import pytest
 
 import mjxhand.__main__ as commands
-from mjxhand import agent, cli, evaluate, policy, presets, pretrained, runs, widen
+from mjxhand import (
+    agent,
+    cli,
+    evaluate,
+    policy,
+    presets,
+    pretrained,
+    render,
+    runs,
+    widen,
+)
 from mjxhand.checkpoint import CheckpointError
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
@@ -52,6 +62,33 @@ def test_a_curriculum_limits_no_evaluation(laptop):
     assert upright.task.is_near
     with pytest.raises(ConfigError, match=r"at most 3\.14159"):
         evaluate.make_env(laptop.config, goal_angle_max=3.2)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--randomize", "friction,delay"], "randomised: friction, delay"),
+        (["--object-damping", "0.002"], "cube with damping 0.002"),
+    ],
+)
+def test_evaluate_and_render_change_the_world(laptop, monkeypatch, argv, words):
+    """Up to the environment that would be played in."""
+    made = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(config, **changes):
+        made.append(policy.make_env(config, **changes))
+        raise Stop
+
+    monkeypatch.setattr(evaluate, "make_env", stop)
+    monkeypatch.setattr(evaluate, "load_policy", lambda *_: laptop)
+    for main in (evaluate.main, render.main):
+        if main is evaluate.main or "--randomize" in argv:
+            with pytest.raises(Stop):
+                main(["pretrained:laptop", *argv])
+            assert f", {words}" in made.pop().label
 
 
 def test_damping_of_the_object_is_changed_and_named(laptop):
