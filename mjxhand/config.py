@@ -103,7 +103,8 @@ class EnvConfig:
     tip_threshold: float = 0.02
     """Fingertips are where they should be below this distance, metres (reach, opposition)."""
     position_tolerance: float | None = None
-    """If set, an orientation counts only while the object lies this near to its resting place, metres."""
+    """If set, an orientation counts only while the object lies this near to its resting place, the mean one
+    of objects of its shape and size that settle in the hand, metres."""
     sequence: str = ""
     """Goals in order: quarter turns of chain (l_r_u_d_c_a), fingers of opposition (ff_mf_rf_lf);
     empty: the task's own."""
