@@ -242,4 +242,4 @@ def _resting_place(config: Config, scene: Scene) -> np.ndarray:
     pool, _ = pools.start_states(
         scene, config.physics, num=PLACED, seconds=seconds, seed=0
     )
-    return pool.sensordata[:, scene.sensors["cube_in_palm"]].mean(0)
+    return np.mean(pool.sensordata[:, scene.sensors["cube_in_palm"]], axis=0)
