@@ -8,10 +8,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from mjxhand import networks, running, streams
+from mjxhand.body import POSE
 from mjxhand.config import Config, ConfigError
 from mjxhand.imports import load
 from mjxhand.networks import distributions
 from mjxhand.streams import Sizes
+from mjxhand.wiring import PRIVILEGED
 
 # Normalised observations are cut to ± this many standard deviations, as in the showcase.
 MAX_NORMALIZED = 10.0
@@ -61,6 +63,28 @@ class Agent:
             return obs
         return obs | running.normalize(self.measured(obs), stats, MAX_NORMALIZED)
 
+    def known(self, obs: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """`obs` [B, ...] without what this network's critic was never told.
+
+        Where the seen pose errs, `privileged` ends in the true one (`Reorient.observe`); a network
+        that learned without errors plays there all the same: its policy never reads that stream.
+
+        Raises:
+            ConfigError: streams of other lengths than those that the network learned with.
+        """
+        told = self.observation_sizes[PRIVILEGED]
+        if obs[PRIVILEGED].shape[-1] == told + POSE:
+            obs = obs | {PRIVILEGED: obs[PRIVILEGED][..., :told]}
+        for name, size in self.observation_sizes.items():
+            given, learned = obs[name].shape[1:], streams.shape(size)
+            if given != learned:
+                raise ConfigError(
+                    f"the network learned with {name} of shape {learned}, and is given "
+                    f"{given}: leave the task, env.vision and the rows of env.randomize for "
+                    "the pose as in its run"
+                )
+        return obs
+
     def apply(self, params: Any, carry: Any, obs: dict[str, jax.Array], began: Any):
         """Run over normalised `obs` [T, B, ...] → (carry, Output)."""
         return self.network.apply(params, carry, obs, began)
@@ -73,8 +97,12 @@ class Agent:
         obs: dict[str, jax.Array],
         began: jax.Array,
     ):
-        """One step on raw `obs` [B, ...], `began` [B] → (carry, Output without the time axis)."""
-        normalized = self.normalize(obs, stats)
+        """One step on raw `obs` [B, ...], `began` [B] → (carry, Output without the time axis).
+
+        Raises:
+            ConfigError: streams of other lengths than those that the network learned with.
+        """
+        normalized = self.normalize(self.known(obs), stats)
         one = jax.tree.map(lambda x: x[None], normalized)
         carry, out = self.network.apply(params, carry, one, began[None])
         return carry, jax.tree.map(lambda x: x[0], out)

@@ -37,6 +37,7 @@ PLACES = {
     "--out": "a folder",
     "--json": "a file",
     "--lesion": "areas, streams, pathways and memories, separated by commas",
+    "--randomize": "none, all, or rows of python -m mjxhand.randomize",
 }
 """What is asked for where `a text` would not tell."""
 

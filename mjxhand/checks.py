@@ -23,6 +23,7 @@ PI_ROUNDED = 3.1416
 RANGES: dict[str, tuple[float, float, bool]] = {
     "scene.cube_edge": (0, 0.2, False),
     "scene.cube_density": (0, _ANY, False),
+    "scene.object_damping": (0, _ANY, True),
     "scene.timestep": (0, 0.1, False),
     "scene.iterations": (1, _ANY, True),
     "scene.ls_iterations": (1, _ANY, True),

@@ -63,6 +63,10 @@ class EvaluateOptions:
     """Goals after which an episode is complete; by default the run's own."""
     hold_wrist: bool = False
     """Leave the wrist where it is, so that fingers and thumb alone turn the object."""
+    randomize: str | None = None
+    """Domain randomisation: none, all, or rows such as friction,delay; by default the run's own."""
+    object_damping: float | None = None
+    """Damping of the object's free joint, N·s/m and N·m·s/rad; by default the run's own."""
     lesion: str | None = None
     """Areas, streams, pathways and memories to silence, separated by commas: 'PMC,touch,SSC -> M1,PMC memory'."""
     step: int | None = None
@@ -97,6 +101,8 @@ class RenderOptions:
     """Order of the goals of chain and opposition; by default the run's own."""
     hold_wrist: bool = False
     """Leave the wrist where it is, so that fingers and thumb alone turn the object."""
+    randomize: str | None = None
+    """Domain randomisation: none, all, or rows such as friction,delay; by default the run's own."""
     lesion: str | None = None
     """Areas, streams, pathways and memories to silence, separated by commas: 'PMC,touch,SSC -> M1,PMC memory'."""
     step: int | None = None

@@ -25,6 +25,9 @@ class SceneConfig:
     """Edge of the cube, metres; other objects are about as large."""
     cube_density: float = 567.0
     """Density of the object, kg/m³ (567 at 50 mm gives a cube of 70.9 g)."""
+    object_damping: float = 0.01
+    """Damping of the object's free joint, N·s/m along and N·m·s/rad about each axis (0.01 as published: a spin of the
+    50 mm cube decays within about 3 ms)."""
     start_pose: Literal["published", "cupped"] = "published"
     """Posture of the hand when an episode starts: the published one, or a more cupped one."""
     timestep: float = 0.008
@@ -82,8 +85,8 @@ class EnvConfig:
     """Levels per actuator, evenly from -1 to 1."""
     control: Control = "relative_to_target"
     """What an action moves: `absolute` sets the servo target in its range; `relative_to_target` moves the last
-    target; `relative_to_measured` sets it that far from the joint's measured angle, so that the middle level lets go (the
-    showcase)."""
+    target; `relative_to_measured` sets it that far from the joint's measured angle (the true one: errors of `randomize`
+    are of the senses alone), so that the middle level lets go (the showcase)."""
     relative_step: float = 0.25
     """Largest move of a relative action, in half control ranges (1.0 in the showcase)."""
     target_lead: float | None = None
@@ -100,7 +103,8 @@ class EnvConfig:
     tip_threshold: float = 0.02
     """Fingertips are where they should be below this distance, metres (reach, opposition)."""
     position_tolerance: float | None = None
-    """If set, an orientation counts only while the object lies this near to its resting place, metres."""
+    """If set, an orientation counts only while the object lies this near to its resting place, the mean one
+    of objects of its shape and size that settle in the hand, metres."""
     sequence: str = ""
     """Goals in order: quarter turns of chain (l_r_u_d_c_a), fingers of opposition (ff_mf_rf_lf);
     empty: the task's own."""

@@ -304,6 +304,8 @@ def main(argv: list[str] | None = None) -> int:
         goal_angle_max=options.goal_angle_max,
         max_goals=options.max_goals,
         hold_wrist=options.hold_wrist or None,
+        randomize=options.randomize,
+        object_damping=options.object_damping,
     )
     play = Evaluator(env, policy.agent, options.episodes, options.deterministic)
     result = play(policy, seed=options.seed)

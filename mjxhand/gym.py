@@ -61,6 +61,27 @@ def _action_space(env: Env) -> spaces.Space:
     return spaces.Box(-1.0, 1.0, shape, np.float32)
 
 
+def _taken(actions: Any, env: Env, space: spaces.Space) -> jax.Array:
+    """Actions for a compiled step, which itself would round and cut levels without a word.
+
+    Raises:
+        ConfigError: levels that are no whole numbers, or none of those there are.
+    """
+    if env.config.env.actions == "discrete":
+        given, top = np.asarray(actions), env.config.env.bins - 1
+        whole = np.issubdtype(given.dtype, np.integer)
+        if not (whole and given.shape == space.shape):
+            raise ConfigError(
+                f"actions are whole numbers of shape {space.shape}, not {given.dtype} of "
+                f'shape {given.shape}; for numbers in [-1, 1] give actions="continuous"'
+            )
+        if given.min() < 0 or given.max() > top:
+            raise ConfigError(
+                f"actions are levels from 0 to {top}, not from {given.min()} to {given.max()}"
+            )
+    return jnp.asarray(actions)
+
+
 def _observation_space(env: Env) -> spaces.Dict:
     return spaces.Dict(
         {
@@ -96,7 +117,9 @@ class HandEnv(gymnasium.Env):
         """→ (observation, reward, terminated, truncated, info); info holds the metrics."""
         if self._state is None:
             raise ConfigError("step before the first reset: call reset()")
-        state = self._state = self._step(self._state, jnp.asarray(action))
+        state = self._state = self._step(
+            self._state, _taken(action, self.env, self.action_space)
+        )
         return (
             _host(state.obs),
             float(state.reward),
@@ -143,8 +166,9 @@ class HandVectorEnv(gymnasium.vector.VectorEnv):
         """→ (observations, rewards, terminated, truncated, info), all [N, …]."""
         if self._state is None:
             raise ConfigError("step before the first reset: call reset()")
+        taken = _taken(actions, self.env, self.action_space)
         self._key, key = jax.random.split(self._key)
-        stepped, _, state = self._step(self._state, jnp.asarray(actions), key)
+        stepped, _, state = self._step(self._state, taken, key)
         self._state = state
         terminated, truncated = _host((stepped.terminated, stepped.truncated))
         ended = terminated | truncated

@@ -45,6 +45,7 @@ RULES: list[Rule] = [
             *(f"env.{name}" for name in (*ORIENTATION, *OBJECT)),
             "scene.cube_edge",
             "scene.cube_density",
+            "scene.object_damping",
         ),
         "with an empty hand",
     ),

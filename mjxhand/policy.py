@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjxhand import agent as agent_module
-from mjxhand import idle, presets, pretrained, runs, storage, tasks
+from mjxhand import idle, presets, pretrained, runs, storage, tasks, widen
 from mjxhand.agent import Agent
 from mjxhand.arguments import suggest
 from mjxhand.checkpoint import Checkpoints
@@ -111,6 +111,9 @@ def policy_of(config: Config, agent: Agent, learner: Learner) -> Policy:
 def given_weights(config: Config) -> tuple[Any, Any]:
     """Weights, and statistics of what is seen, that `network.weights` names.
 
+    If they learned without errors of the pose and this run has them, the critic gets rows for
+    the true pose, of zeros (`widen`).
+
     Raises:
         ConfigError, CheckpointError: nothing whole to load, or another network's.
     """
@@ -123,8 +126,12 @@ def given_weights(config: Config) -> tuple[Any, Any]:
         raise ConfigError(
             f"network.weights: {source} senses or acts in another way: give {options}"
         )
-    wanted = _program(config).learner_shapes()
-    for tree, like in ((given.params, wanted.params), (given.stats, wanted.obs_stats)):
+    program = _program(config)
+    wanted = program.learner_shapes()
+    params, stats = widen.for_told_pose(
+        given.params, given.stats, given.agent, program.agent
+    )
+    for tree, like in ((params, wanted.params), (stats, wanted.obs_stats)):
         held, own = storage.specs(tree), storage.specs(like)
         for name in [*own, *held]:
             if held.get(name) != own.get(name):
@@ -133,7 +140,7 @@ def given_weights(config: Config) -> tuple[Any, Any]:
                     f"this network as {own.get(name, 'nothing')}: give the network and "
                     "senses of that run"
                 )
-    return given.params, given.stats
+    return params, stats
 
 
 def remark(config: Config) -> str:
@@ -209,10 +216,15 @@ def _program(config: Config) -> Program:
     return Program(config, env, agent, make_mesh(jax.local_devices()[:1]))
 
 
-def make_env(config: Config, **env_changes: Any) -> Env:
+def make_env(
+    config: Config, *, object_damping: float | None = None, **env_changes: Any
+) -> Env:
     """The environment a run was trained on; `impl=` or any field of EnvConfig changes it.
 
     None changes nothing; `threshold` is the task's own, rad or m.
+
+    Args:
+        object_damping: `scene.object_damping`.
 
     Raises:
         ConfigError: what cannot work; the message names the field.
@@ -226,9 +238,14 @@ def make_env(config: Config, **env_changes: Any) -> Env:
         env_changes["tip_threshold"] = env_changes.pop("threshold")
     # No curriculum: that is how the run was trained, not where its policy plays.
     config = dataclasses.replace(config, curriculum=CurriculumConfig())
-    if env_changes:
-        env = dataclasses.replace(config.env, **env_changes)
-        config = dataclasses.replace(config, env=env)
+    given = [f"env.{name}" for name in env_changes]
+    env = dataclasses.replace(config.env, **env_changes)
+    config = dataclasses.replace(config, env=env)
+    if object_damping is not None:
+        scene = dataclasses.replace(config.scene, object_damping=object_damping)
+        config = dataclasses.replace(config, scene=scene)
+        given.append("scene.object_damping")
+    if given:
         presets.check(config, num_devices=1)
-        idle.refuse((f"env.{name}" for name in env_changes), config)
+        idle.refuse(given, config)
     return Env(config)

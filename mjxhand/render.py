@@ -167,7 +167,15 @@ def still(
     Args:
         qpos: [nq] state.
         goal: [4] orientation of the goal cube, w x y z.
+
+    Raises:
+        ConfigError: a goal that is no orientation, such as those of reach.
     """
+    if np.shape(goal) != (4,):
+        raise ConfigError(
+            f"a still shows a goal that is an orientation of shape (4,), not {np.shape(goal)}: "
+            "give one, or make a film (render.film)"
+        )
     with Renderer(scene.mj_model, camera) as renderer:
         data = mujoco.MjData(renderer.model)
         data.qpos[:] = qpos
@@ -224,6 +232,7 @@ def film_run(options: RenderOptions) -> Path:
         impl=options.impl,
         sequence=options.sequence,
         hold_wrist=options.hold_wrist or None,
+        randomize=options.randomize,
     )
     camera = Camera(options.camera, options.width, options.height, options.touch)
     with Renderer(env.scene.mj_model, camera):

@@ -23,7 +23,7 @@ CONFIG = "config.json"
 EVALUATION = "evaluation.json"
 NETWORK = "network.tsv"
 VISION = "vision.npz"
-FORMAT = 4
+FORMAT = 5
 """Version of run folders, in `config.json`; those without one are 1."""
 ADDED: dict[str, tuple[int, Any]] = {
     "ppo.max_skipped_updates": (2, 5),
@@ -42,6 +42,7 @@ ADDED: dict[str, tuple[int, Any]] = {
     "env.target_lead": (4, None),
     "curriculum.onward": (4, 0.0),
     "curriculum.keep_state": (4, 0.0),
+    "scene.object_damping": (5, 0.01),
 }
 """Fields that older folders lack: the format that brought each, and the value that means what
 older versions did. Who adds a field to the configuration adds it here, and adds one to FORMAT

@@ -15,9 +15,6 @@ from mjxhand.config import SceneConfig
 CUBE_START = (0.36, 0.0, 0.10)
 """Where an episode's cube begins, m: above the palm (the showcase's place)."""
 
-CUBE_DAMPING = 0.01
-"""Damping of all six freedoms of the cube (N·s/m, N·m·s), as published."""
-
 PARKED = (0.36, 0.0, -1.0)
 """Where the body of an absent object floats, m: without shape, contacts and weight."""
 
@@ -150,7 +147,9 @@ def _add_object(
     spec: mujoco.MjSpec, shape: look.Shape | None, cfg: SceneConfig
 ) -> None:
     body = spec.worldbody.add_body(name="cube", pos=CUBE_START if shape else PARKED)
-    body.add_joint(name="cube", type=mujoco.mjtJoint.mjJNT_FREE, damping=CUBE_DAMPING)
+    body.add_joint(
+        name="cube", type=mujoco.mjtJoint.mjJNT_FREE, damping=cfg.object_damping
+    )
     if shape is None:
         body.gravcomp = 1.0
         body.explicitinertial = True

@@ -146,6 +146,7 @@ def test_what_was_asked_for_is_not_dropped_with_the_presets_own():
         ("--physics.impl jax --physics.threads 2", "physics.threads"),
         ("--task reach --env.reward.drop 40", "env.reward.drop"),
         ("--task reach --scene.cube-edge 0.04", "scene.cube_edge"),
+        ("--task reach --scene.object-damping 0", "scene.object_damping"),
         (
             "--env.vision pixels --env.goal-encoding absolute --env.randomize gain,angle_bias",
             "env.randomize",
@@ -289,6 +290,9 @@ def test_evaluate_and_render_options():
     options = cli.parse_evaluate("--episodes 8 runs/x --json r.json --impl jax".split())
     assert (options.dir, options.episodes) == ("runs/x", 8)
     assert (options.json, options.impl, options.step) == ("r.json", "jax", None)
+    for parse in (cli.parse_evaluate, cli.parse_render):
+        assert parse(["runs/x"]).randomize is None
+        assert parse(["runs/x", "--randomize", "friction"]).randomize == "friction"
     film = cli.parse_render("runs/x --out a.gif --seconds 3".split())
     assert (film.dir, film.out, film.seconds) == ("runs/x", "a.gif", 3.0)
 

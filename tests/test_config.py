@@ -52,6 +52,7 @@ IMPOSSIBLE = [
     ("ppo.gamma", 1.5, 1, ["gamma", "1.5", "at most 1"]),
     ("ppo.learning_rate", math.nan, 1, ["learning_rate", "nan", "finite"]),
     ("ppo.learning_rate", 0.0, 1, ["learning_rate", "more than 0"]),
+    ("scene.object_damping", -0.01, 1, ["object_damping", "-0.01", "at least 0"]),
     ("env.threshold", 1.2, 1, ["threshold (1.2", "goal_angle_max (1.2"]),
     ("env.goal_angle_max", 4.0, 1, ["goal_angle_max", "4", "3.14159"]),
     ("env.goal_seconds", 0.05, 1, ["0.05", "substeps (10)", "0.008", "0.08"]),

@@ -145,6 +145,25 @@ def test_bad_arguments_are_refused_in_one_line(arguments, words):
         gym.make_vec("reorient", **arguments)
 
 
+@pytest.mark.parametrize(
+    ("actions", "words"),
+    [
+        (np.zeros((8, 20)), r"whole numbers .* not float64"),
+        (np.full((8, 20), 11), "levels from 0 to 10, not from 11 to 11"),
+        (np.full((8, 20), -1), "levels from 0 to 10, not from -1 to -1"),
+        (np.zeros((20,), int), r"of shape \(8, 20\), not .* \(20,\)"),
+    ],
+)
+def test_actions_that_are_no_levels_are_refused(envs, actions, words):
+    envs.reset(seed=0)
+    with pytest.raises(ConfigError, match=words):
+        envs.step(actions)
+    single = gym.HandEnv(envs.env)
+    single._state = envs._state  # as after a reset
+    with pytest.raises(ConfigError, match=r"whole numbers|levels"):
+        single.step(actions[0])
+
+
 def test_step_before_reset_says_so():
     with pytest.raises(ConfigError, match=r"call reset\(\)"):
         gym.make("reorient", **SETTINGS).step(np.zeros(20))

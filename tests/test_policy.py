@@ -8,12 +8,26 @@ import shutil
 import types
 
 import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import mjxhand.__main__ as commands
-from mjxhand import cli, evaluate, policy, presets, pretrained, runs
+from mjxhand import (
+    agent,
+    cli,
+    evaluate,
+    policy,
+    presets,
+    pretrained,
+    render,
+    runs,
+    widen,
+)
 from mjxhand.checkpoint import CheckpointError
 from mjxhand.config import ConfigError
+from mjxhand.env import Env
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +64,42 @@ def test_a_curriculum_limits_no_evaluation(laptop):
         evaluate.make_env(laptop.config, goal_angle_max=3.2)
 
 
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--randomize", "friction,delay"], "randomised: friction, delay"),
+        (["--object-damping", "0.002"], "cube with damping 0.002"),
+    ],
+)
+def test_evaluate_and_render_change_the_world(laptop, monkeypatch, argv, words):
+    """Up to the environment that would be played in."""
+    made = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(config, **changes):
+        made.append(policy.make_env(config, **changes))
+        raise Stop
+
+    monkeypatch.setattr(evaluate, "make_env", stop)
+    monkeypatch.setattr(evaluate, "load_policy", lambda *_: laptop)
+    for main in (evaluate.main, render.main):
+        if main is evaluate.main or "--randomize" in argv:
+            with pytest.raises(Stop):
+                main(["pretrained:laptop", *argv])
+            assert f", {words}" in made.pop().label
+
+
+def test_damping_of_the_object_is_changed_and_named(laptop):
+    env = evaluate.make_env(laptop.config, object_damping=0.001)
+    assert env.scene.mj_model.joint("cube").damping[5] == 0.001
+    assert ", cube with damping 0.001," in env.label
+    assert "damping" not in evaluate.make_env(laptop.config).label
+    with pytest.raises(ConfigError, match=r"^scene\.object_damping is -1:"):
+        evaluate.make_env(laptop.config, object_damping=-1)
+
+
 def test_what_does_nothing_is_refused_in_an_evaluation(laptop):
     chain = {"task": "chain", "goal_angle_max": 1.0, "goal_encoding": "absolute"}
     with pytest.raises(ConfigError, match=r"^env\.goal_angle_max does nothing "):
@@ -74,6 +124,70 @@ def test_a_result_is_kept_before_it_is_told(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="closed"):
         evaluate.main(["run", "--json", str(path)])
     assert json.loads(path.read_text()) == result
+
+
+def senses(sizes, num=4):
+    """Streams f32[num, size] of random numbers."""
+    rng = np.random.default_rng(0)
+    return {k: jnp.asarray(rng.normal(size=(num, n)), "f4") for k, n in sizes.items()}
+
+
+def test_a_policy_plays_where_the_seen_pose_errs(laptop):
+    """The critic would be told the true pose there; the policy acts on the same senses alike."""
+    env = evaluate.make_env(laptop.config, randomize="all", pool_size=2)
+    assert env.observation_sizes["privileged"] == 25 + 7
+    given = (laptop.params, laptop.stats, laptop.agent.initial_carry(4))
+    obs, began = senses(env.observation_sizes), jnp.ones(4, bool)
+    fewer = obs | {"privileged": obs["privileged"][:, :25]}
+    (_, a), (_, b) = (laptop.agent.act(*given, o, began) for o in (obs, fewer))
+    chex.assert_trees_all_equal(a, b)
+    key = jax.random.PRNGKey(0)
+    sample = laptop.agent.distribution.sample
+    np.testing.assert_array_equal(sample(a.logits, key), sample(b.logits, key))
+    evaluate.Evaluator(env, laptop.agent, 2).record(laptop, steps=1)
+
+
+def test_a_policy_of_other_senses_is_one_line(laptop):
+    other = senses(laptop.agent.observation_sizes | {"privileged": 30})
+    carry = laptop.agent.initial_carry(4)
+    with pytest.raises(ConfigError, match=r"privileged of shape \(25,\), .* \(30,\)"):
+        laptop.agent.act(laptop.params, laptop.stats, carry, other, jnp.ones(4, bool))
+
+
+@pytest.mark.parametrize("name", ["fpn", "baseline", "mlp", "lstm"])
+def test_weights_are_widened_for_the_true_pose(name):
+    """Where the pose errs the critic is told it: its values are at first what they were."""
+    smoke = presets.PRESETS["smoke"]
+    network = dataclasses.replace(smoke.network, name=name, units_scale=0.03)
+    smoke = dataclasses.replace(smoke, network=network)
+    errs = dataclasses.replace(smoke.env, randomize="all")
+    agents = []
+    for config in (smoke, dataclasses.replace(smoke, env=errs)):
+        sizes = Env(config).observation_sizes
+        agents.append(agent.build(config, sizes, 20))
+    was, now = agents
+    stats = was.init_stats()
+    stats = stats.replace(count=stats.count.replace(lo=jnp.uint32(1000)))
+    params = was.init(jax.random.PRNGKey(0))
+    wide, told = widen.for_told_pose(params, stats, was, now)
+    chex.assert_trees_all_equal_shapes(wide, now.init(jax.random.PRNGKey(0)))
+    chex.assert_trees_all_equal_shapes(told, now.init_stats())
+    for field, value in (("mean", 0), ("std", 1), ("summed_variance", 1000)):
+        assert (getattr(told, field)["privileged"][25:] == value).all()
+    obs, began = senses(now.observation_sizes), jnp.ones(4, bool)
+    _, before = was.act(params, stats, was.initial_carry(4), obs, began)
+    _, after = now.act(wide, told, now.initial_carry(4), obs, began)
+    assert np.ptp(np.asarray(before.value)) > 0
+    np.testing.assert_allclose(after.value, before.value, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(after.logits, before.logits, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_that_learned_without_errors_begin_a_run_with_them(laptop):
+    network = dataclasses.replace(laptop.config.network, weights="pretrained:laptop")
+    env = dataclasses.replace(laptop.config.env, randomize="all")
+    config = dataclasses.replace(laptop.config, network=network, env=env)
+    _, stats = policy.given_weights(config)
+    assert stats.mean["privileged"].shape == (25 + 7,)
 
 
 @pytest.mark.parametrize(

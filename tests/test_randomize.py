@@ -127,7 +127,7 @@ def free_fall(made, rows, model, **start):
 def test_gravity_and_mass_move_the_object_as_computed(made):
     """Fall with the free joint's damping b: v = (m/b) g (1 - exp(-b t/m))."""
     mass = made.mj_model.body_mass[made.mj_model.body("cube").id]
-    b, t = scene.CUBE_DAMPING, 0.08
+    b, t = CUPPED.object_damping, 0.08
     for factor in (0.5, 1.0, 2.0):
         v = free_fall(made, *world_of(made, object_mass=factor))
         m = factor * mass

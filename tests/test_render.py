@@ -236,6 +236,11 @@ def test_still_shows_the_goal_cube_turning(world, tmp_path):
     assert len(np.unique(pictures[0].reshape(-1, 3), axis=0)) > 100
 
 
+def test_a_still_of_a_goal_that_is_no_orientation_is_one_line(world, tmp_path):
+    with pytest.raises(ConfigError, match=r"orientation of shape \(4,\), not \(15,\)"):
+        render.still(world, world.start_qpos, np.zeros(15), tmp_path / "a.png")
+
+
 def test_the_word_goal_stands_below_the_goal_cube(replay):
     data = replay.data
     replay.renderer.model.light_castshadow[:] = 0

@@ -70,6 +70,20 @@ def test_cube_is_the_showcase_cube(built):
     np.testing.assert_array_equal(model.joint("cube").damping, [0.01] * 6)
 
 
+@pytest.mark.parametrize("damping", [0.0, 1e-4, 0.01])
+def test_damping_of_the_object_slows_its_spin(damping):
+    """ω = ω₀ exp(-b t / I), alone in the air."""
+    cfg = SceneConfig(object_damping=damping, timestep=1e-5)
+    made = scene.build(cfg)
+    model, data = made.mj_model, mujoco.MjData(made.mj_model)
+    np.testing.assert_array_equal(model.joint("cube").damping, [damping] * 6)
+    data.qpos[made.cube_qpos][:3] = (2.0, 0.0, 2.0)
+    data.qvel[made.cube_qvel][5] = 10.0
+    mujoco.mj_step(model, data, 300)
+    decay = np.exp(-damping * data.time / model.body("cube").inertia[2])
+    assert data.qvel[made.cube_qvel][5] == pytest.approx(10 * decay, rel=1e-2)
+
+
 @pytest.mark.parametrize("pose", scene.POSES)
 def test_start_pose_lies_in_the_ranges(pose):
     made = scene.build(SceneConfig(start_pose=pose))

@@ -20,6 +20,7 @@ from mjxhand import (
     ConfigError,
     agent,
     disturb,
+    pools,
     presets,
     rotations,
     tasks,
@@ -27,7 +28,7 @@ from mjxhand import (
     train,
 )
 from mjxhand.body import read
-from mjxhand.tasks import opposition, reach, reorient
+from mjxhand.tasks import opposition, reach
 
 N = 32
 HOLD = jnp.full((N, 20), 5, jnp.int32)  # bin 5 of 0 … 10 is "no move"
@@ -414,18 +415,30 @@ def test_position_tolerance_and_threshold():
     assert "within 0.1 rad, within 20 mm of the place" in env.label
     assert strict.start.distance.min() > 0.1
     body = read(env.scene, jax.tree.map(lambda x: x[0], strict.start.physics))
-    place = np.array(reorient.PLACE)
+    place = env.task.place
     for off, reached in ((0.019, True), (0.021, False)):
         there = body.replace(cube_in_palm=jnp.asarray(place + [0, off, 0], jnp.float32))
         assert (
             bool(env.task.reached(body.cube_quat, there, jnp.float32(0.05))) == reached
         )
         assert not env.task.reached(body.cube_quat, there, jnp.float32(0.15))
-    # Settled cubes lie about there.
-    settled = np.asarray(env.params.pool.sensordata)[
-        :, env.scene.sensors["cube_in_palm"]
-    ]
-    assert np.linalg.norm(settled.mean(0) - place) < 0.012
+    assert mjxhand.make("reorient").task.place is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cube_edge": 0.03},
+        {"cube_edge": 0.05, "start_pose": "cupped"},
+        {"cube_edge": 0.08, "start_pose": "cupped"},
+        {"object": "sphere"},
+    ],
+)
+def test_the_place_is_where_such_objects_settle(settings):
+    env = mjxhand.make("reorient", position_tolerance=0.02, pool_size=128, **settings)
+    pool, _ = pools.start_states(env.scene, env.config.physics, 128, 0.64, seed=1)
+    settled = pool.sensordata[:, env.scene.sensors["cube_in_palm"]]
+    assert np.linalg.norm(settled.mean(0) - env.task.place) < 0.005
 
 
 # Tasks of a user's own.

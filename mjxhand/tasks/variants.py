@@ -39,6 +39,8 @@ def variants(config: Config, thing: str) -> list[str]:
         said.append(f"of {'an' if thing == 'egg' else 'a'} {thing}")
     if config.scene.cube_edge != SceneConfig.cube_edge:
         said.append(f"{thing} sized {1000 * config.scene.cube_edge:g} mm")
+    if config.scene.object_damping != SceneConfig.object_damping:
+        said.append(f"{thing} with damping {config.scene.object_damping:g}")
     if cfg.threshold != EnvConfig.threshold:
         said.append(f"within {cfg.threshold:g} rad")
     if cfg.position_tolerance is not None:
