@@ -123,13 +123,17 @@ class Run:
 
         If the one before could not be written, stderr says so, and training goes on.
         """
-        try:
-            self.checkpoints.wait()
-        except CheckpointError as error:
-            print(f"warning: {error}; training goes on", file=sys.stderr)
+        self.wait("; training goes on")
         actors = distributed.to_host(self.actors)
         if distributed.is_main():
             self.checkpoints.save(self.update, self.learner, actors)
+
+    def wait(self, more: str = "") -> None:
+        """Until the running save is on disk; if it failed, stderr says so, and `more`."""
+        try:
+            self.checkpoints.wait()
+        except CheckpointError as error:
+            print(f"warning: {error}{more}", file=sys.stderr)
 
     def say_late(self) -> None:
         """What is left when an update does not end in the time that a scheduler gives."""
@@ -195,8 +199,11 @@ def train(
             run.begin()
         try:
             _loop(run, stop, watchdog, skipped, deadline, quiet)
-        finally:
-            run.checkpoints.wait()
+        except BaseException:
+            # A save that failed besides must not hide why training ended.
+            run.wait()
+            raise
+        run.checkpoints.wait()
     if skipped.too_many:
         raise NotANumber(skipped.advice(run.update, out))
     return run

@@ -250,6 +250,29 @@ def test_a_disk_that_stays_full_ends_in_one_line(fake, tmp_path, monkeypatch, ca
     assert Checkpoints(tmp_path).updates() == [1]  # what was there is as it was
 
 
+def test_a_full_disk_does_not_hide_why_training_ended(
+    fake, tmp_path, monkeypatch, capsys
+):
+    """Update 2 finds no room, and update 3 fails before that is told."""
+    step = fake.step
+
+    def failing(self):
+        if self.update == 2:
+            raise RuntimeError("out of memory in update 3")
+        return step(self)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fake, "step", failing)
+    monkeypatch.setattr(checkpoint, "write_arrays", full)
+    with pytest.raises(RuntimeError, match="out of memory in update 3"):
+        train.train(CONFIG, tmp_path, quiet=True)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: could not save a checkpoint")
+    assert line.endswith("No space left on device")
+
+
 def test_updates_that_learn_nothing_stop_it_saved(fake, tmp_path):
     fake.skipped = 2.0
     config = replace(CONFIG, ppo=replace(CONFIG.ppo, max_skipped_updates=3))
