@@ -63,7 +63,8 @@ class Run:
         self.learner: Learner = self.program.init_learner(config.seed)
         self.untrained = evaluate.policy_of(config, self.agent, self.learner)
         self.update = 0
-        self.params = self._pool(0)
+        self._generation: int | None = None
+        self._take_pool()
         self.actors: Actors = self.program.init_actors(config.seed, self.params)
 
     def begin(self) -> None:
@@ -92,7 +93,7 @@ class Run:
         self.update, self.learner, actors = self.checkpoints.restore(
             self.learner, self.actors
         )
-        self.params = self._pool(self.update // self.config.pool_updates)
+        self._take_pool()
         self.actors = actors or self.program.init_actors(
             self.config.seed,
             self.params,
@@ -103,8 +104,7 @@ class Run:
     def step(self) -> dict[str, Any]:
         """One update; returns its line of metrics."""
         start = time.perf_counter()
-        if self.update and self.update % self.config.pool_updates == 0:
-            self.params = self._pool(self.update // self.config.pool_updates)
+        self._take_pool()
         self.learner, self.actors, metrics = self.program.update(
             self.learner, self.actors, self.params
         )
@@ -144,6 +144,13 @@ class Run:
             f"stopped in update {self.update + 1}; update {saved} is saved; continue with: "
             f"--resume {self.out}"
         )
+
+    def _take_pool(self) -> None:
+        """Let resets draw from the pool of this update's generation, which takes seconds to make."""
+        generation = self.update // self.config.pool_updates
+        if generation != self._generation:
+            self.params = self._pool(generation)
+            self._generation = generation
 
     def _pool(self, generation: int) -> EnvParams:
         # A generation's pool depends on nothing but the seed, so that a resumed run draws

@@ -326,34 +326,48 @@ def half_a_run(**more):
     env = types.SimpleNamespace(make_params=lambda seed: seed)
     program = types.SimpleNamespace(place_params=lambda params: params)
     run = types.SimpleNamespace(config=CONFIG, env=env, program=program, **more)
-    run._pool = lambda generation: train.Run._pool(run, generation)
+    run.made, run._generation = [], None
+
+    def pool(generation):
+        run.made.append(generation)
+        return train.Run._pool(run, generation)
+
+    run._pool, run._take_pool = pool, lambda: train.Run._take_pool(run)
     return run
 
 
 def test_every_generation_has_a_pool_of_its_own(monkeypatch):
     """A new one each second update here; resumed runs draw from the same."""
-    run = half_a_run(update=0, learner=0, actors=0, params="first")
+    run = half_a_run(update=0, learner=0, actors=0)
     run.program.update = lambda learner, actors, params: (0, 0, {"pool": params})
     monkeypatch.setattr(lines, "line", lambda config, update, m, seconds: m["pool"])
     assert CONFIG.pool_updates == 2
     drawn = [train.Run.step(run) for _ in range(6)]
+    assert run.made == [0, 1, 2]
     pools = [run._pool(generation) for generation in range(3)]
-    assert drawn == ["first"] * 2 + [pools[1]] * 2 + [pools[2]] * 2
+    assert drawn == [pool for pool in pools for _ in range(2)]
     assert len(set(pools)) == 3
     run.config = replace(CONFIG, seed=1)
     assert run._pool(0) not in pools
 
 
-def test_environments_that_start_anew_have_goals_as_far_as_the_run_has_come():
+def test_environments_that_start_anew_have_goals_as_far_as_the_run_has_come(
+    monkeypatch,
+):
     progress = types.SimpleNamespace(goal_angle_max=1.1)
     learner = types.SimpleNamespace(progress=progress)
     checkpoints = types.SimpleNamespace(
-        updates=lambda: [5], restore=lambda *_: (5, learner, None)
+        updates=lambda: [4], restore=lambda *_: (4, learner, None)
     )
     run = half_a_run(checkpoints=checkpoints, learner=0, actors=0)
     run.program.init_actors = lambda *given: given
     train.Run.restore(run)
-    assert run.actors == (CONFIG.seed, run._pool(2), 5, 1.1)
+    assert run.actors == (CONFIG.seed, run.params, 4, 1.1)
+    # The pool that the next update needs is the one that was made for them.
+    run.program.update = lambda learner, actors, params: (0, 0, {"pool": params})
+    monkeypatch.setattr(lines, "line", lambda config, update, m, seconds: m["pool"])
+    assert train.Run.step(run) == run.params
+    assert run.made == [2]
 
 
 def test_an_evaluation_of_another_seed_starts_from_other_states():
