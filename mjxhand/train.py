@@ -146,7 +146,7 @@ class Run:
         )
 
     def _take_pool(self) -> None:
-        """Let resets draw from the pool of this update's generation, which takes seconds to make."""
+        """Let resets draw from this update's pool; one takes seconds to make."""
         generation = self.update // self.config.pool_updates
         if generation != self._generation:
             self.params = self._pool(generation)

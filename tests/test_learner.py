@@ -142,21 +142,21 @@ def test_what_is_learned_from_against_numpy():
 
 
 def test_loss_and_what_is_told_of_it_by_hand():
-    """Ratios of 1.1 and 1.5, advantages of 1 and 2, values 0.5 and 1 off."""
+    """Ratios of 1.1, 1.5, 1.4; advantages of 1, 2, -1; values 0.5, 1, 0 off."""
     agent, learner, _ = begin()
-    obs = {name: jnp.ones((1, 2, n)) for name, n in probe_envs.SIZES.items()}
-    began, carry = jnp.zeros((1, 2), bool), agent.initial_carry(2)
+    obs = {name: jnp.ones((1, 3, n)) for name, n in probe_envs.SIZES.items()}
+    began, carry = jnp.zeros((1, 3), bool), agent.initial_carry(3)
     _, out = agent.apply(learner.params, carry, obs, began)
-    action = jnp.array([[[0], [1]]])
-    ratio = np.array([[1.1, 1.5]])
+    action = jnp.array([[[0], [1], [1]]])
+    ratio = np.array([[1.1, 1.5, 1.4]])
     batch = ppo.Sequences(
         obs=obs,
         began=began,
         action=action,
         log_prob=agent.distribution.log_prob(out.logits, action) - np.log(ratio),
         value=out.value,
-        advantage=jnp.array([[1.0, 2.0]]),
-        target=out.value + jnp.array([[0.5, 1.0]]),
+        advantage=jnp.array([[1.0, 2.0, -1.0]]),
+        target=out.value + jnp.array([[0.5, 1.0, 0.0]]),
         carry=carry,
     )
     cfg = dataclasses.replace(CFG, value_weight=0.7, entropy_weight=0.3)
@@ -166,14 +166,14 @@ def test_loss_and_what_is_told_of_it_by_hand():
     p = np.exp(np.asarray(out.logits, "f8"))
     p /= p.sum(-1, keepdims=True)
     entropy = -(p * np.log(p)).sum(-1).mean()
-    policy, value = -(1.1 + 1.2 * 2) / 2, (0.25 + 1) / 2
+    policy, value = -(1.1 + 1.2 * 2 - 1.4) / 3, (0.25 + 1) / 3
     expected = {
         "loss/policy": policy,
         "loss/value": value,
         "loss/total": policy + 0.7 * value - 0.3 * entropy,
         "policy/entropy": entropy,
         "policy/kl": (ratio - 1 - np.log(ratio)).mean(),
-        "policy/clip_fraction": 0.5,
+        "policy/clip_fraction": 2 / 3,
         ppo.FARTHEST: np.log(1.5),
     }
     assert told == pytest.approx(expected, rel=1e-4)
