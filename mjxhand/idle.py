@@ -55,6 +55,11 @@ RULES: list[Rule] = [
         "to a pose that frames show: leave position_… and angle_… out of it",
     ),
     (
+        lambda c: c.env.vision == "pixels" and c.env.pose_encoding == "folded",
+        ("env.pose_encoding",),
+        "with frames, which show the cube as it is",
+    ),
+    (
         lambda c: c.env.task == "chain",
         ("env.max_goals", "env.goal_angle_max", "env.goal_axis"),
         "with env.task chain: its goals are those of env.sequence",

@@ -190,7 +190,9 @@ def fitted(preset: Config, given: Mapping[str, str]) -> Config:
 
 def remark(config: Config) -> str:
     """What to know of settings that do not go together well; mostly nothing."""
-    if (config.env.goal_encoding, config.env.pose_encoding) == ("absolute", "folded"):
+    env = config.env
+    told = (env.vision, env.goal_encoding, env.pose_encoding)
+    if told == ("pose", "absolute", "folded"):
         return (
             "note: goals are told with the cube's letters, but its pose is seen without them "
             "(env.pose_encoding folded): which of 24 turns leads to the goal cannot be seen; "
@@ -199,12 +201,12 @@ def remark(config: Config) -> str:
     if config.preset not in PRESETS:
         return ""
     made_for = tasks.find(PRESETS[config.preset].env.task).unit
-    unit = tasks.find(config.env.task).unit
+    unit = tasks.find(env.task).unit
     if unit == made_for:
         return ""
     other = "reach" if unit == "m" else "laptop"
     return (
-        f"note: distances of {config.env.task} are in {unit}, but the rewards of preset "
+        f"note: distances of {env.task} are in {unit}, but the rewards of preset "
         f"{config.preset} are for {made_for}: begin with preset {other}, or set "
         "--env.reward.progress"
     )

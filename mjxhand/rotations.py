@@ -97,22 +97,8 @@ def rotate(q: jax.Array, vector: jax.Array) -> jax.Array:
 
 def random_axis(key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
     """Unit vectors uniform on the sphere, `shape + (3,)`."""
-    return random_direction(key, shape, 3)
-
-
-def random_direction(key: jax.Array, shape: tuple[int, ...], size: int) -> jax.Array:
-    """Unit vectors uniform on the sphere in `size` dimensions, `shape + (size,)`."""
-    x = jax.random.normal(key, (*shape, size))
+    x = jax.random.normal(key, (*shape, 3))
     return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
-
-
-def random_quaternion(key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
-    """Orientations uniform on SO(3) (Haar measure), `shape + (4,)`, with w ≥ 0.
-
-    A direction uniform on the 3-sphere is a uniform rotation.
-    Reference: Shoemake, K. (1992), Uniform random rotations, Graphics Gems III.
-    """
-    return canonical(random_direction(key, shape, 4))
 
 
 def random_angle(

@@ -63,7 +63,8 @@ class Run:
         self.learner: Learner = self.program.init_learner(config.seed)
         self.untrained = evaluate.policy_of(config, self.agent, self.learner)
         self.update = 0
-        self.params = self._pool(0)
+        self._generation: int | None = None
+        self._take_pool()
         self.actors: Actors = self.program.init_actors(config.seed, self.params)
 
     def begin(self) -> None:
@@ -92,7 +93,7 @@ class Run:
         self.update, self.learner, actors = self.checkpoints.restore(
             self.learner, self.actors
         )
-        self.params = self._pool(self.update // self.config.pool_updates)
+        self._take_pool()
         self.actors = actors or self.program.init_actors(
             self.config.seed,
             self.params,
@@ -103,8 +104,7 @@ class Run:
     def step(self) -> dict[str, Any]:
         """One update; returns its line of metrics."""
         start = time.perf_counter()
-        if self.update and self.update % self.config.pool_updates == 0:
-            self.params = self._pool(self.update // self.config.pool_updates)
+        self._take_pool()
         self.learner, self.actors, metrics = self.program.update(
             self.learner, self.actors, self.params
         )
@@ -123,13 +123,17 @@ class Run:
 
         If the one before could not be written, stderr says so, and training goes on.
         """
-        try:
-            self.checkpoints.wait()
-        except CheckpointError as error:
-            print(f"warning: {error}; training goes on", file=sys.stderr)
+        self.wait("; training goes on")
         actors = distributed.to_host(self.actors)
         if distributed.is_main():
             self.checkpoints.save(self.update, self.learner, actors)
+
+    def wait(self, more: str = "") -> None:
+        """Until the running save is on disk; if it failed, stderr says so, and `more`."""
+        try:
+            self.checkpoints.wait()
+        except CheckpointError as error:
+            print(f"warning: {error}{more}", file=sys.stderr)
 
     def say_late(self) -> None:
         """What is left when an update does not end in the time that a scheduler gives."""
@@ -140,6 +144,13 @@ class Run:
             f"stopped in update {self.update + 1}; update {saved} is saved; continue with: "
             f"--resume {self.out}"
         )
+
+    def _take_pool(self) -> None:
+        """Let resets draw from this update's pool; one takes seconds to make."""
+        generation = self.update // self.config.pool_updates
+        if generation != self._generation:
+            self.params = self._pool(generation)
+            self._generation = generation
 
     def _pool(self, generation: int) -> EnvParams:
         # A generation's pool depends on nothing but the seed, so that a resumed run draws
@@ -195,8 +206,11 @@ def train(
             run.begin()
         try:
             _loop(run, stop, watchdog, skipped, deadline, quiet)
-        finally:
-            run.checkpoints.wait()
+        except BaseException:
+            # A save that failed besides must not hide why training ended.
+            run.wait()
+            raise
+        run.checkpoints.wait()
     if skipped.too_many:
         raise NotANumber(skipped.advice(run.update, out))
     return run

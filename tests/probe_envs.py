@@ -2,9 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from mjxhand import agent as agent_module
 from mjxhand.env import EnvParams, State
+from mjxhand.networks import distributions
+from mjxhand.networks.types import Output
 from mjxhand.sharding import Program, make_mesh
 
 SIZES = {"vision": 2, "proprioception": 1, "touch": 1, "goal": 1, "privileged": 1}
@@ -25,6 +28,27 @@ def traced_update(config, env):
     keys = jax.random.split(jax.random.PRNGKey(0), 1)
     actors = jax.eval_shape(run._init_actors, keys, PARAMS)
     return jax.eval_shape(run.update, learner, actors, PARAMS)[2]
+
+
+class Line(nn.Module):
+    """The least network: logits and value are linear in vision; nothing is remembered."""
+
+    num_outputs: int
+
+    def initial_carry(self, batch, key=None):
+        return jnp.zeros((batch, 1))
+
+    @nn.compact
+    def __call__(self, carry, obs, began):
+        logits = nn.Dense(self.num_outputs, name="policy")(obs["vision"])
+        value = nn.Dense(1, name="value")(obs["vision"])[..., 0]
+        return carry, Output(logits=logits, value=value, areas={})
+
+
+def line(cfg):
+    """The agent of a `Line` with two bins of one actuator; compiles in no time."""
+    distribution = distributions.MultiCategorical(1, 2)
+    return agent_module.Agent(Line(2), distribution, SIZES, cfg.normalize_obs)
 
 
 class Probe:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from test_rotations import random_turns
 
 import mjxhand
 from mjxhand import ConfigError, look, rotations
@@ -114,7 +115,7 @@ def test_faces_up_by_hand():
 
 
 def test_nearest_is_never_far_and_first_goals_are_never_reached(env):
-    quats = rotations.random_quaternion(jax.random.PRNGKey(2), (20_000,))
+    quats = random_turns(20_000, seed=2)
     near = jax.vmap(chain.nearest)(quats)
     angles = np.asarray(rotations.angle_between(quats, near))
     assert 0.95 * chain.FARTHEST < angles.max() <= chain.FARTHEST + 1e-4

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from mjxhand import atlas, cli, presets, runs
 from mjxhand.config import ConfigError
 from mjxhand.presets import PRESETS, check
+from mjxhand.tasks.variants import variants
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,6 +105,18 @@ def test_what_does_not_go_together_is_remarked_upon(argv, other):
     assert bool(remark) == bool(other)
 
 
+def test_frames_show_the_letters_whatever_a_run_says_of_a_pose():
+    """Runs and code may hold both settings; command lines are refused that give both."""
+    config = PRESETS["turning"]
+    for vision, folded in (("pose", True), ("pixels", False)):
+        env = replace(
+            config.env, vision=vision, goal_encoding="absolute", pose_encoding="folded"
+        )
+        both = replace(config, env=env)
+        assert ("seen without them" in presets.remark(both)) == folded
+        assert ("the cube seen without letters" in variants(both, "cube")) == folded
+
+
 def test_a_table_of_ones_own_has_the_units_that_it_says(tmp_path):
     """Presets narrow the networks of the package."""
     table = tmp_path / "brain.tsv"
@@ -151,6 +165,10 @@ def test_what_was_asked_for_is_not_dropped_with_the_presets_own():
             "--env.vision pixels --env.goal-encoding absolute --env.randomize gain,angle_bias",
             "env.randomize",
         ),
+        (
+            "--env.vision pixels --env.goal-encoding absolute --env.pose-encoding folded",
+            "env.pose_encoding",
+        ),
         ("--no-film --film-seconds 3", "film_seconds"),
     ],
 )
@@ -171,6 +189,7 @@ def test_what_would_do_nothing_is_refused(argv, name):
         "--network.recurrent PMC:gru,M1 --network.cell rnn",
         "--physics.impl native --scene.max-contact-points 3",
         "--env.vision pixels --env.goal-encoding absolute --env.randomize all",
+        "--env.vision pixels --env.goal-encoding absolute --env.pose-encoding absolute",
     ],
 )
 def test_what_acts_is_not_refused(argv):

@@ -62,3 +62,12 @@ def test_a_lead_is_checked():
     assert smoke.env.target_lead is None
     with pytest.raises(ConfigError, match=r"target.lead"):
         mjxhand.make("reorient", target_lead=-1.0)
+
+
+@pytest.mark.parametrize("control", ["relative_to_target", "relative_to_measured"])
+def test_a_continuous_action_beyond_one_is_one(control):
+    options = {"actions": "continuous", "control": control}
+    for action, whole in ((5.0, 1.0), (-1.5, -1.0)):
+        got = targets(action, *BLOCKED, **options)
+        np.testing.assert_array_equal(got, targets(whole, *BLOCKED, **options))
+        assert np.isclose(got[0], 0.25 * whole)

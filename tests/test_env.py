@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 import mjxhand
 from mjxhand import ConfigError, rotations
+from mjxhand import env as env_module
 from mjxhand.body import read
 
 N = 64
@@ -132,6 +133,10 @@ def test_near_goals_keep_within_their_limit(env):
     states = draw(jax.random.split(jax.random.PRNGKey(3), 1000), params)
     assert states.distance.min() > 0.4
     assert states.distance.max() < 0.9 + 1e-3
+    # Nor does rounding ever make the nearest a solved one.
+    nearest = env.params.replace(goal_angle_max=np.float32(0.4004))
+    states = draw(jax.random.split(jax.random.PRNGKey(3), 1000), nearest)
+    assert states.distance.min() > 0.4002
 
 
 def test_reward_terms(env, start, step):
@@ -174,6 +179,105 @@ def test_success_sets_a_new_goal_at_once(start, step):
     after = step(state, HOLD)
     moved = scipy_angle(after.physics.qpos[:, 27:], state.physics.qpos[:, 27:])
     assert np.all(np.abs(after.metrics["reward/progress"]) <= moved + 2e-3)
+
+
+def test_return_and_length_are_those_of_the_whole_episode(start, step):
+    """Three steps, a goal reached in the second."""
+    first = step(start, HOLD)
+    second = step(first.replace(goal=first.physics.qpos[:, 27:]), HOLD)
+    third = step(second, HOLD)
+    assert np.all(second.metrics["success"] == 1)
+    paid = first.reward + second.reward + third.reward
+    assert np.all(paid > 4)
+    np.testing.assert_allclose(third.metrics["return"], paid, rtol=1e-5)
+    assert np.all(third.metrics["length"] == 3)
+    assert np.all(third.episode_step == 3)
+    assert np.all(third.goal_step == 1)
+
+
+def judged(state, i):
+    """(success, dropped, timed out, invalid, terminated, truncated) of one of them."""
+    names = ("success", "dropped", "timed_out", "invalid")
+    marks = [state.metrics[name][i] > 0 for name in names]
+    return (*map(bool, marks), bool(state.terminated[i]), bool(state.truncated[i]))
+
+
+def test_ends_that_fall_together(env, start, step):
+    """In one step: the goal reached or not, the last step for it or not, a drop or not."""
+    cube = np.array(start.physics.qpos[:, 24:])
+    site = np.asarray(start.physics.sensordata)[:, env.scene.sensors["cube_in_palm"]]
+    normal = np.asarray(env.scene.palm_normal)
+    assert np.all(site @ normal > 0)
+    beneath, far, last, solved, broken = range(3), 3, (1, 4, 5), (0, 1, 4), 2
+    cube[beneath, 2] -= 0.15
+    # A hand's breadth beside the hand, and no lower than it was.
+    cube[far, 0] += 0.3
+    goal = np.array(start.goal)
+    goal[list(solved)] = cube[list(solved), 3:]
+    late = np.isin(np.arange(N), last)
+    state = with_qpos(start, cube=cube).replace(
+        goal=jnp.asarray(goal),
+        goal_step=jnp.where(late, 99, start.goal_step).astype(jnp.int32),
+    )
+    qvel = state.physics.qvel.at[broken].set(jnp.nan)
+    state = state.replace(physics=state.physics.replace(qvel=qvel))
+    after = step(state, HOLD)
+    yes, no = True, False
+    assert judged(after, 0) == (no, yes, no, no, yes, no)  # there, but dropped
+    assert judged(after, 1) == (no, yes, no, no, yes, no)  # and in the last step
+    assert judged(after, 2) == (
+        no,
+        no,
+        no,
+        yes,
+        yes,
+        no,
+    )  # beneath, and no state at all
+    assert judged(after, 3) == (no, yes, no, no, yes, no)
+    assert after.metrics["reward/drop"][3] == -20
+    assert judged(after, 4) == (yes, no, no, no, no, no)  # there in the last step
+    assert judged(after, 5) == (no, no, yes, no, no, yes)
+    assert judged(after, 6) == (no, no, no, no, no, no)
+    # Nor is anything paid, or another goal given, for one that was lost on the way.
+    assert np.all(after.metrics["reward/success"][:4] == 0)
+    assert np.array_equal(after.goals[:6], [0, 0, 0, 0, 1, 0])
+    np.testing.assert_array_equal(after.goal[:2], goal[:2])
+
+
+def test_a_quaternion_that_drifted_is_of_unit_length(env, start):
+    """Back ends hold the cube's to rounding alone."""
+    one = jax.tree.map(lambda x: x[0], start.physics)
+    longer = one.replace(qpos=one.qpos.at[27:].multiply(1.5))
+    body, expected = (read(env.scene, physics) for physics in (longer, one))
+    np.testing.assert_allclose(body.cube_quat, expected.cube_quat, atol=1e-6)
+    np.testing.assert_allclose(
+        body.cube_angular_velocity, expected.cube_angular_velocity, atol=1e-5
+    )
+
+
+def test_every_draw_of_a_step_has_a_key_of_its_own(env, start, monkeypatch):
+    """The push, the next goal, the senses, the next step."""
+    drawn = {}
+
+    def push(physics, scene, config, key, state, target):
+        drawn["push"] = key
+        return state.physics, jnp.bool_(True), jnp.bool_(False)
+
+    def next_goal(key, goal, body, params):
+        drawn["goal"] = key
+        return goal
+
+    def observe(body, goal, key, *more):
+        drawn["senses"] = jax.random.fold_in(key, 2)
+        return one.obs
+
+    one = jax.tree.map(lambda x: x[0], start)
+    monkeypatch.setattr(env_module, "simulate", push)
+    monkeypatch.setattr(env.task, "next_goal", next_goal)
+    monkeypatch.setattr(env, "observe", observe)
+    after = env.step(one, HOLD[0])
+    keys = [*drawn.values(), one.key, after.key]
+    assert len({tuple(np.asarray(key)) for key in keys}) == len(keys) == 5
 
 
 def test_last_goal_completes_the_episode(start, step):

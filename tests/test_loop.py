@@ -9,10 +9,11 @@ import types
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from mjxhand import checkpoint, cli, finish, lock, ppo, runs, train
+from mjxhand import checkpoint, cli, evaluate, finish, lines, lock, ppo, runs, train
 from mjxhand.checkpoint import CheckpointError, Checkpoints
 from mjxhand.command_options import TrainOptions
 from mjxhand.config import ConfigError
@@ -249,6 +250,29 @@ def test_a_disk_that_stays_full_ends_in_one_line(fake, tmp_path, monkeypatch, ca
     assert Checkpoints(tmp_path).updates() == [1]  # what was there is as it was
 
 
+def test_a_full_disk_does_not_hide_why_training_ended(
+    fake, tmp_path, monkeypatch, capsys
+):
+    """Update 2 finds no room, and update 3 fails before that is told."""
+    step = fake.step
+
+    def failing(self):
+        if self.update == 2:
+            raise RuntimeError("out of memory in update 3")
+        return step(self)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fake, "step", failing)
+    monkeypatch.setattr(checkpoint, "write_arrays", full)
+    with pytest.raises(RuntimeError, match="out of memory in update 3"):
+        train.train(CONFIG, tmp_path, quiet=True)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: could not save a checkpoint")
+    assert line.endswith("No space left on device")
+
+
 def test_updates_that_learn_nothing_stop_it_saved(fake, tmp_path):
     fake.skipped = 2.0
     config = replace(CONFIG, ppo=replace(CONFIG.ppo, max_skipped_updates=3))
@@ -256,3 +280,135 @@ def test_updates_that_learn_nothing_stop_it_saved(fake, tmp_path):
         train.train(config, tmp_path, quiet=True)
     assert f"--resume {tmp_path} --debug-nans" in str(caught.value)
     assert Checkpoints(tmp_path).latest() == 3
+
+
+def test_a_line_says_each_number_under_its_own_name():
+    """Every number that is measured is another one."""
+    names = ["episodes", "goal_angle_max", "threshold", "episode/goals"]
+    names += [
+        f"episode/{name}" for name in ("dropped", "timed_out", "return", "length")
+    ]
+    names += ["step/overflow", "step/invalid", "step/reward/drop", "step/goals"]
+    names += ["loss/total", "policy/kl", "value/explained_variance", ppo.SKIPPED]
+    measured = {name: float(i) for i, name in enumerate(names, 2)}
+    line = lines.line(CONFIG, 3, measured, seconds=2.0)
+    steps = CONFIG.steps_per_update
+    assert steps == 256
+    expected = {
+        "update": 3,
+        "env_steps": 3 * steps,
+        "simulated_years": 3 * steps * 0.08 / (365.25 * 86_400),
+        "sps": steps / 2,
+        "seconds": 2.0,
+        "episodes": measured["episodes"],
+        "goals_per_episode": measured["episode/goals"],
+        "drop_rate": measured["episode/dropped"],
+        "time_out_rate": measured["episode/timed_out"],
+        "episode_return": measured["episode/return"],
+        "episode_length": measured["episode/length"],
+        "invalid_states": measured["step/invalid"] * steps,
+        "overflow_rate": measured["step/overflow"],
+        "reward/drop": measured["step/reward/drop"],
+    }
+    same = ("goal_angle_max", "threshold", ppo.SKIPPED)
+    same += ("loss/total", "policy/kl", "value/explained_variance")
+    expected |= {name: measured[name] for name in same}
+    memory = set(lines.watch.memory())
+    assert {k: v for k, v in line.items() if k not in memory} == pytest.approx(expected)
+    # Of an update in which no episode ended nothing is known of episodes.
+    line = lines.line(CONFIG, 3, measured | {"episodes": 0.0}, seconds=2.0)
+    unknown = {name for name, value in line.items() if np.isnan(value)}
+    assert unknown == set(lines.PER_EPISODE)
+
+
+def half_a_run(**more):
+    """What `train.Run` asks of itself, pools being their seeds."""
+    env = types.SimpleNamespace(make_params=lambda seed: seed)
+    program = types.SimpleNamespace(place_params=lambda params: params)
+    run = types.SimpleNamespace(config=CONFIG, env=env, program=program, **more)
+    run.made, run._generation = [], None
+
+    def pool(generation):
+        run.made.append(generation)
+        return train.Run._pool(run, generation)
+
+    run._pool, run._take_pool = pool, lambda: train.Run._take_pool(run)
+    return run
+
+
+def test_every_generation_has_a_pool_of_its_own(monkeypatch):
+    """A new one each second update here; resumed runs draw from the same."""
+    run = half_a_run(update=0, learner=0, actors=0)
+    run.program.update = lambda learner, actors, params: (0, 0, {"pool": params})
+    monkeypatch.setattr(lines, "line", lambda config, update, m, seconds: m["pool"])
+    assert CONFIG.pool_updates == 2
+    drawn = [train.Run.step(run) for _ in range(6)]
+    assert run.made == [0, 1, 2]
+    pools = [run._pool(generation) for generation in range(3)]
+    assert drawn == [pool for pool in pools for _ in range(2)]
+    assert len(set(pools)) == 3
+    run.config = replace(CONFIG, seed=1)
+    assert run._pool(0) not in pools
+
+
+def test_environments_that_start_anew_have_goals_as_far_as_the_run_has_come(
+    monkeypatch,
+):
+    progress = types.SimpleNamespace(goal_angle_max=1.1)
+    learner = types.SimpleNamespace(progress=progress)
+    checkpoints = types.SimpleNamespace(
+        updates=lambda: [4], restore=lambda *_: (4, learner, None)
+    )
+    run = half_a_run(checkpoints=checkpoints, learner=0, actors=0)
+    run.program.init_actors = lambda *given: given
+    train.Run.restore(run)
+    assert run.actors == (CONFIG.seed, run.params, 4, 1.1)
+    # The pool that the next update needs is the one that was made for them.
+    run.program.update = lambda learner, actors, params: (0, 0, {"pool": params})
+    monkeypatch.setattr(lines, "line", lambda config, update, m, seconds: m["pool"])
+    assert train.Run.step(run) == run.params
+    assert run.made == [2]
+
+
+def test_an_evaluation_of_another_seed_starts_from_other_states():
+    seeds = []
+
+    def make_params(seed):
+        seeds.append(seed)
+        raise StopIteration
+
+    env = types.SimpleNamespace(make_params=make_params)
+    played = evaluate.Evaluator(env, None, episodes=1)
+    for seed in (0, 3):
+        with pytest.raises(StopIteration):
+            played._run(None, seed, 1.0)
+    assert seeds == [evaluate.POOL_SEED, evaluate.POOL_SEED + 3]
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_deterministic_means_that_nothing_is_drawn(monkeypatch, deterministic):
+    """Up to the first action; what follows is the same."""
+    called = []
+
+    class Stopped(Exception):
+        pass
+
+    def stop(name):
+        called.append(name)
+        raise Stopped
+
+    agent = types.SimpleNamespace(
+        act=lambda *_: (None, types.SimpleNamespace(logits=None)),
+        distribution=types.SimpleNamespace(
+            mode=lambda logits: stop("mode"), sample=lambda logits, key: stop("sample")
+        ),
+    )
+    env = types.SimpleNamespace(make_params=lambda seed: None, goal_steps=1)
+    played = evaluate.Evaluator(env, agent, 1, deterministic)
+    state = types.SimpleNamespace(obs=None)
+    monkeypatch.setattr(
+        evaluate.jax.lax, "scan", lambda step, carry, *_, **__: step(carry, None)
+    )
+    with pytest.raises(Stopped):
+        played._play(None, None, None, (state, None, None, jax.random.PRNGKey(0), None))
+    assert called == ["mode" if deterministic else "sample"]

@@ -111,9 +111,11 @@ def test_ratio_is_one_before_the_first_step(network):
     """Replaying the chunks from their stored carries gives the acting policy's log-probabilities.
 
     Episodes of five steps end inside the chunks of eight; the second rollout starts from
-    carries that the first one left.
+    carries that the first one left. Statistics of what is seen have moved meanwhile: both
+    sides use the same.
     """
-    config = dataclasses.replace(TINY, network=network)
+    ppo_config = dataclasses.replace(TINY.ppo, normalize_obs=True)
+    config = dataclasses.replace(TINY, network=network, ppo=ppo_config)
     program = program_for(probe_envs.Recall(), config)
     cfg = program.config.ppo
     learner = program.init_learner(0)

@@ -28,6 +28,9 @@ class Mixed(probe_envs.Recall):
         limited = cue > 0
         return state.replace(terminated=end & ~limited, truncated=end & limited)
 
+    def pay(self, cue, t, action):
+        return 1.0 + t + action
+
 
 def both(env, cfg):
     """The learner, and experience of two unrolls from one start."""
@@ -81,7 +84,25 @@ def test_next_value_is_that_of_the_state_before_any_reset(block, monkeypatch):
     assert checked > 100
 
 
-def test_a_state_that_terminated_has_no_value_beyond_it():
-    *_, experience = both(Mixed(), CONFIG)
+@pytest.fixture(scope="module")
+def mixed():
+    return both(Mixed(), CONFIG)
+
+
+def test_the_running_return_is_that_of_a_plain_loop(mixed):
+    """What rewards are divided by the deviation of; every episode begins it anew."""
+    _, _, start, experience = mixed
+    running = np.asarray(start.discounted)
+    assert running.max() > 0  # episodes that the unroll before has begun
+    for reward, ended, discounted in zip(
+        experience.reward, experience.episode_end, experience.discounted, strict=True
+    ):
+        running = CONFIG.ppo.gamma * running + np.asarray(reward)
+        np.testing.assert_allclose(discounted, running, rtol=1e-5)
+        running = np.where(ended, 0.0, running)
+
+
+def test_a_state_that_terminated_has_no_value_beyond_it(mixed):
+    *_, experience = mixed
     terminated = np.asarray(experience.terminated)
     assert (np.asarray(experience.next_value)[terminated] == 0).all()

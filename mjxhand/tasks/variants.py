@@ -54,7 +54,7 @@ def variants(config: Config, thing: str) -> list[str]:
         said.append(
             f"pushed by {cfg.push_speed:g} m/s about every {cfg.push_seconds:g} s"
         )
-    if cfg.pose_encoding == "folded":
+    if cfg.vision == "pose" and cfg.pose_encoding == "folded":
         said.append("the cube seen without letters")
     if cfg.goal_encoding == "relative":
         said.append("goal given as the rotation still to make")
