@@ -9,7 +9,7 @@ import types
 from dataclasses import replace
 from pathlib import Path
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -377,7 +377,7 @@ def test_an_evaluation_of_another_seed_starts_from_other_states():
         seeds.append(seed)
         raise StopIteration
 
-    env = types.SimpleNamespace(make_params=make_params)
+    env = types.SimpleNamespace(make_params=make_params, goal_steps=1)
     played = evaluate.Evaluator(env, None, episodes=1)
     for seed in (0, 3):
         with pytest.raises(StopIteration):
@@ -385,30 +385,15 @@ def test_an_evaluation_of_another_seed_starts_from_other_states():
     assert seeds == [evaluate.POOL_SEED, evaluate.POOL_SEED + 3]
 
 
-@pytest.mark.parametrize("deterministic", [True, False])
-def test_deterministic_means_that_nothing_is_drawn(monkeypatch, deterministic):
-    """Up to the first action; what follows is the same."""
-    called = []
-
-    class Stopped(Exception):
-        pass
-
-    def stop(name):
-        called.append(name)
-        raise Stopped
-
-    agent = types.SimpleNamespace(
-        act=lambda *_: (None, types.SimpleNamespace(logits=None)),
-        distribution=types.SimpleNamespace(
-            mode=lambda logits: stop("mode"), sample=lambda logits, key: stop("sample")
-        ),
+def test_deterministic_means_that_nothing_is_drawn():
+    distribution = types.SimpleNamespace(
+        mode=lambda logits: -logits, sample=lambda logits, key: logits + key
     )
-    env = types.SimpleNamespace(make_params=lambda seed: None, goal_steps=1)
-    played = evaluate.Evaluator(env, agent, 1, deterministic)
-    state = types.SimpleNamespace(obs=None)
-    monkeypatch.setattr(
-        evaluate.jax.lax, "scan", lambda step, carry, *_, **__: step(carry, None)
-    )
-    with pytest.raises(Stopped):
-        played._play(None, None, None, (state, None, None, jax.random.PRNGKey(0), None))
-    assert called == ["mode" if deterministic else "sample"]
+    agent = types.SimpleNamespace(distribution=distribution)
+    env = types.SimpleNamespace(make_params=None, goal_steps=1)
+    # Of four episodes, two are in the batch: each has the draw of its own place.
+    logits, place = jnp.array([[1.0], [2.0]]), jnp.array([1, 3])
+    noise = jnp.array([[10.0], [20.0], [30.0], [40.0]])
+    for deterministic, expected in ((True, [-1.0, -2.0]), (False, [21.0, 42.0])):
+        played = evaluate.Evaluator(env, agent, 4, deterministic)
+        assert played._action(logits, place, noise)[:, 0].tolist() == expected
