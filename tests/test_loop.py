@@ -390,7 +390,7 @@ def test_deterministic_means_that_nothing_is_drawn():
         mode=lambda logits: -logits, sample=lambda logits, key: logits + key
     )
     agent = types.SimpleNamespace(distribution=distribution)
-    env = types.SimpleNamespace(make_params=None, goal_steps=1)
+    env = types.SimpleNamespace(make_params=int, goal_steps=1)
     # Of four episodes, two are in the batch: each has the draw of its own place.
     logits, place = jnp.array([[1.0], [2.0]]), jnp.array([1, 3])
     noise = jnp.array([[10.0], [20.0], [30.0], [40.0]])
