@@ -13,6 +13,7 @@ from mjxhand.analyse import (
     moments,
     planning,
     ridge,
+    rivals,
     starts,
     targets,
 )
@@ -195,7 +196,7 @@ def test_an_area_that_plans_is_told_from_one_that_executes():
     plans = np.c_[lead_of(0.8) + noise, 3 * (lead_of(0.0) + 2 * noise[::-1])]
     executes = lead_of(0.0) + noise
     values = {"area/PMC": plans, "area/M1": executes, "action": executes}
-    senses = dict.fromkeys((gather.ALL_SENSES, *gather.AHEAD_ONLY), executes)
+    senses = dict.fromkeys((gather.ALL_SENSES, *rivals.AHEAD_ONLY), executes)
     found = gathered(values | senses, lead_of)
     profile, blocks = planning.profile(found)
     profile = profile.set_index(["source", "seconds"]).r2

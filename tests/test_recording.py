@@ -24,6 +24,7 @@ from mjxhand.analyse import (
     record,
     recording,
     report,
+    rivals,
     run,
     starts,
     store,
@@ -250,17 +251,17 @@ def test_gathering_streams_what_memory_would_hold(recorded):
     ahead = gather.gather(recorded, groups=3).windows["profile"]
     assert ahead.leads == {s: s for s in gather.PROFILE_SECONDS}
     assert ahead.sums.samples == 0  # no goal lasts so long
-    lift = gather._Lift(recorded, found.senses)
+    lift = rivals.Lift(recorded, found.senses)
     used = np.zeros((ENVS, LENGTH), bool)
     used[2, 5:9] = True
     made = lift(1, used)
-    assert tuple(made) == gather.AHEAD_ONLY
-    both = made[gather.WITH_COMMAND]
+    assert tuple(made) == rivals.AHEAD_ONLY
+    both = made[rivals.WITH_COMMAND]
     np.testing.assert_allclose(both, seen[1, 2, 5:9], atol=1e-4)
-    for name, received in ((gather.CURVED_SENSES, -20), (gather.CURVED_BOTH, None)):
+    for name, received in ((rivals.CURVED_SENSES, -20), (rivals.CURVED_BOTH, None)):
         curved = made[name]
-        np.testing.assert_allclose(curved[:, : -gather.CURVES], both[:, :received])
-        units = curved[:, -gather.CURVES :]
+        np.testing.assert_allclose(curved[:, : -rivals.CURVES], both[:, :received])
+        units = curved[:, -rivals.CURVES :]
         assert units.min() == 0
         assert 0.3 < (units > 0).mean() < 0.7
     # A sense that no area receives is none of the network's.

@@ -15,16 +15,13 @@ from mjxhand.analyse import planning
 from mjxhand.analyse.evidence import Evidence, Part
 from mjxhand.analyse.gather import (
     ALL_SENSES,
-    CURVED_BOTH,
-    CURVED_SENSES,
-    CURVES,
     PAST,
     PRESENT,
     PROFILE,
-    WITH_COMMAND,
 )
 from mjxhand.analyse.recording import SENSE
 from mjxhand.analyse.ridge import Blocks, Estimate
+from mjxhand.analyse.rivals import CURVED_BOTH, CURVED_SENSES, CURVES, WITH_COMMAND
 from mjxhand.analyse.showcase import pick
 
 PLANNER, EXECUTOR = "PMC", "M1"

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from mjxhand.analyse import claims, style
-from mjxhand.analyse.gather import AHEAD_ONLY, ALL_SENSES
+from mjxhand.analyse.gather import ALL_SENSES
 from mjxhand.analyse.recording import SENSE
+from mjxhand.analyse.rivals import AHEAD_ONLY
 
 Tables = dict[str, pd.DataFrame]
 PRESENT = (
