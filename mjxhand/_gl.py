@@ -36,11 +36,14 @@ def choose(
 
     `disable` where no off-screen library is there: importing MuJoCo would fail with the
     others, and one can train without pictures. `mjxhand.render` then says what to install.
-    The same where the user's own choice is unknown or its library not there.
+    The same where the user's own choice is unknown, its library not there, or PyOpenGL, which
+    MuJoCo draws with, told by `PYOPENGL_PLATFORM` to use another one.
     """
+    told = environ.get("PYOPENGL_PLATFORM", "").lower()
+    can = {gl for gl in LIBRARIES if told in ("", gl)}
     if given := environ.get("MUJOCO_GL", "").lower().strip():
         known = given in (*ANYWHERE, *OWN.get(platform, ()))
-        there = given not in LIBRARIES or installed(LIBRARIES[given])
+        there = given not in LIBRARIES or (given in can and installed(LIBRARIES[given]))
         return None if known and there else "disable"
     if platform != "linux":
         return None
@@ -48,7 +51,8 @@ def choose(
     here = "SLURM_JOB_ID" not in environ
     if here and (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")):
         return None
-    return next((gl for gl, name in LIBRARIES.items() if installed(name)), "disable")
+    usable = (gl for gl, name in LIBRARIES.items() if gl in can and installed(name))
+    return next(usable, "disable")
 
 
 _choice = choose(os.environ, sys.platform)

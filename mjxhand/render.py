@@ -149,9 +149,12 @@ def _open(model: mujoco.MjModel, camera: Camera) -> mujoco.Renderer:
             ValueError,
         ) as error:
             problem = " ".join(str(error).split())[:120]
+    # MuJoCo itself sets it where it draws with EGL or OSMesa.
+    told = os.environ.get("PYOPENGL_PLATFORM", "") if backend == "disable" else ""
+    unset = f", or unset PYOPENGL_PLATFORM, which is {told}" if told else ""
     raise ConfigError(
         f"cannot draw without a display (MUJOCO_GL={backend}: {problem}): install EGL "
-        "(Debian and Ubuntu: libegl1 and libgl1-mesa-dri) or OSMesa (libosmesa6)"
+        f"(Debian and Ubuntu: libegl1 and libgl1-mesa-dri) or OSMesa (libosmesa6){unset}"
     )
 
 

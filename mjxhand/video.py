@@ -21,12 +21,28 @@ GIF_FPS = 50
 """Browsers show pictures that are to last less than 20 ms for 100."""
 
 
-def _write_mp4(path: Path, pictures: Iterator[np.ndarray], fps: int) -> None:
-    import imageio_ffmpeg
+def _ffmpeg() -> str:
+    """Path of the program that codes films.
 
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        import imageio_ffmpeg
+
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError):
+        raise ConfigError(
+            "an MP4 is coded by ffmpeg, which is not there: pip install imageio-ffmpeg, or "
+            "give a path that ends in .gif"
+        ) from None
+
+
+def _write_mp4(path: Path, pictures: Iterator[np.ndarray], fps: int) -> None:
+    exe = _ffmpeg()
     first = next(pictures)
     height, width, _ = first.shape
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"]
+    command = [exe, "-y", "-loglevel", "error"]
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
     command += ["-r", str(fps), "-i", "-", "-an", "-c:v", "libx264", "-crf", "20"]
     # Named so that neither a colon nor a dash in it means anything to ffmpeg.

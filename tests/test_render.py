@@ -256,6 +256,24 @@ def test_the_word_goal_stands_below_the_goal_cube(replay):
     assert 0 <= y - np.percentile(rows, 95) < 20
 
 
+@pytest.mark.parametrize("lacks", ["package", "program"])
+def test_without_ffmpeg_a_film_is_refused_in_one_line(monkeypatch, tmp_path, lacks):
+    """After a night of training, too, whose run is then complete but for its film."""
+    if lacks == "package":
+        monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    else:
+
+        def none():
+            raise RuntimeError("No ffmpeg exe could be found.")
+
+        monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", none)
+    path = tmp_path / "film.mp4"
+    picture = np.zeros((16, 16, 3), np.uint8)
+    with pytest.raises(ConfigError, match=r"pip install imageio-ffmpeg.*\.gif"):
+        video.writer(path)(path, iter([picture]), 25)
+    assert not path.exists()
+
+
 def test_ffmpeg_that_fails_leaves_no_file_and_says_why(env, trajectory, tmp_path):
     odd = render.Camera(width=127, height=96)
     with pytest.raises(
@@ -285,9 +303,14 @@ def test_unknown_camera_lists_those_there(world, tmp_path):
 
 def test_no_library_to_draw_with_is_one_line(world, monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "disable")
+    monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
     with pytest.raises(ConfigError, match="install EGL") as caught:
         render.Renderer(world.mj_model)
     assert "\n" not in str(caught.value)
+    assert "PYOPENGL_PLATFORM" not in str(caught.value)
+    monkeypatch.setenv("PYOPENGL_PLATFORM", "glx")
+    with pytest.raises(ConfigError, match=r"unset PYOPENGL_PLATFORM, which is glx$"):
+        render.Renderer(world.mj_model)
 
 
 def test_pictures_too_large_for_the_library_are_one_line(world, monkeypatch):
@@ -349,6 +372,17 @@ def test_a_broken_driver_is_one_line(world, monkeypatch):
         ({"MUJOCO_GL": "cgl"}, "darwin", [], None),
         ({}, "darwin", ["EGL"], None),
         ({}, "win32", [], None),
+        ({"PYOPENGL_PLATFORM": "osmesa"}, "linux", ["EGL", "OSMesa"], "osmesa"),
+        ({"PYOPENGL_PLATFORM": "osmesa"}, "linux", ["EGL"], "disable"),
+        ({"PYOPENGL_PLATFORM": "egl"}, "linux", ["EGL", "OSMesa"], "egl"),
+        ({"PYOPENGL_PLATFORM": "glx"}, "linux", ["EGL", "OSMesa"], "disable"),
+        (
+            {"PYOPENGL_PLATFORM": "glx", "MUJOCO_GL": "egl"},
+            "linux",
+            ["EGL"],
+            "disable",
+        ),
+        ({"PYOPENGL_PLATFORM": "glx", "MUJOCO_GL": "glfw"}, "linux", ["EGL"], None),
     ],
 )
 def test_choice_of_renderer(environ, platform, there, choice):
@@ -375,6 +409,22 @@ def test_nothing_is_printed_by_import_and_exit(tmp_path):
     )
     assert (done.stdout, done.stderr) == ("", "")
     assert (tmp_path / "a.png").exists()
+
+
+def test_what_pyopengl_is_told_does_not_keep_the_package_from_importing():
+    """MuJoCo would come without a renderer, and `mjxhand.render` names its type."""
+    env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "MUJOCO_GL")}
+    env |= {"PYOPENGL_PLATFORM": "glx"}
+    env["PYTHONPATH"] = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", "import mjxhand.render"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_renderer_that_cannot_be_had_is_one_note():
