@@ -8,7 +8,9 @@ an accelerator; `idle` is what was left of all cores, or of a stream per device.
 the processor time of its threads, split by its own timers. The trace times an operation on the
 thread that runs it; what XLA's pool computes for it on others is a row of its own. With Warp, what
 ran on a device and is told of no operation of XLA's is counted as Warp's: its kernels, and graphs
-of them, which it launches itself.
+of them, which it launches itself. XLA's own graphs are left out on a GPU (`UNGRAPHED`): of kernels
+in them the trace tells no operation. So launching takes longer here than in training, which
+`idle` shows.
 """
 
 import argparse
@@ -47,6 +49,8 @@ SOURCES = (
 # They work for whoever called them: the next frame tells.
 SERVANTS = ("mjx/_src/math", "mjx/_src/scan", "mjx/_src/support")
 WARP = "MJX: all of Warp"
+UNGRAPHED = {"xla_gpu_enable_command_buffer": ""}
+"""For XLA's compiler: no CUDA graphs (github.com/openxla/xprof, issue 3070)."""
 HELPERS = "other threads of large operations"
 NETWORK = ("FPN", "Baseline", "policy_head", "value_head", "recurrent")
 
@@ -173,7 +177,9 @@ def trace(preset: str, impl: str, num_envs: int | None) -> dict:
     """Compile, warm up and trace one update."""
     clock = Clock()
     program = programs.update_program(preset, impl, num_envs)
-    compiled = program.function.lower(*program.args).compile()
+    on_gpu = jax.default_backend() == "gpu"
+    lowered = program.function.lower(*program.args)
+    compiled = lowered.compile(UNGRAPHED if on_gpu else None)
     output = jax.block_until_ready(compiled(*program.args))
     args = (*output[:2], program.args[2])
     clock.cpu = clock.wall = 0.0

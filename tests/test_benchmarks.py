@@ -217,6 +217,30 @@ def test_what_runs_for_no_operation_is_of_warp_where_there_is_warp():
     }
 
 
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_on_a_gpu_an_update_is_traced_without_graphs(monkeypatch, backend):
+    """Kernels in XLA's graphs would all be told of as `other`, or as Warp's."""
+    asked = []
+
+    class Lowered:
+        def lower(self, *_):
+            return self
+
+        def compile(self, options):
+            asked.append(options)
+            raise NotImplementedError
+
+    program = SimpleNamespace(function=Lowered(), args=())
+    monkeypatch.setattr(breakdown.programs, "update_program", lambda *_: program)
+    monkeypatch.setattr(breakdown.jax, "default_backend", lambda: backend)
+    with pytest.raises(NotImplementedError):
+        breakdown.trace("smoke", "jax", None)
+    assert asked == [breakdown.UNGRAPHED if backend == "gpu" else None]
+    # XLA knows the option, and takes it empty.
+    lowered = jax.jit(lambda x: x + 1).lower(1.0)
+    assert lowered.compile(breakdown.UNGRAPHED)(1.0) == 2.0
+
+
 def test_parts_of_an_update_add_up_to_all_cores():
     """Of 20 core-seconds 12 were the physics', 4 traced, 1 more used by other threads."""
     where = {
