@@ -25,6 +25,8 @@ from mjxhand.native import usable_cores
 
 PACKAGES = ("jax", "jaxlib", "mujoco", "mujoco-mjx", "flax", "optax", "numpy")
 EXTRAS = ("warp-lang", "gymnasium", "siibra", "matplotlib")
+PLUGINS = {"jax-cuda13-plugin": 580, "jax-cuda12-plugin": 525}
+"""JAX's packages for NVIDIA GPUs, and the driver that each needs, at least."""
 WARP = "1.19.0"
 """The only version of warp-lang that the warp back end is tested with."""
 POOL = 8
@@ -48,7 +50,7 @@ class Machine:
 def look() -> Machine:
     """This machine."""
     cores = usable_cores()
-    found = {name: _version(name) for name in (*PACKAGES, *EXTRAS)}
+    found = {name: _version(name) for name in (*PACKAGES, *EXTRAS, *PLUGINS)}
     threads = os.environ.get("NPROC", "")
     return Machine(
         backend=jax.default_backend(),
@@ -95,10 +97,7 @@ def problems(machine: Machine) -> list[str]:
             "before Python starts, or install jaxlib 0.9"
         )
     if machine.driver and machine.backend == "cpu":
-        found.append(
-            "there is an NVIDIA driver, but JAX does not use it: pip install "
-            "'mjxhand[cuda]', or is JAX_PLATFORMS set?"
-        )
+        found.append(_unused_gpu(machine))
     if numbers["mujoco"] != numbers["mujoco-mjx"]:
         found.append(
             f"mujoco {numbers['mujoco']} and mujoco-mjx {numbers['mujoco-mjx']} must be of "
@@ -115,11 +114,50 @@ def problems(machine: Machine) -> list[str]:
     return found
 
 
+def _unused_gpu(machine: Machine) -> str:
+    """Why JAX does not use the NVIDIA GPU that is there, as far as that can be told."""
+    numbers = machine.versions
+    plugins = [name for name in PLUGINS if name in numbers]
+    if not plugins:
+        return (
+            "there is an NVIDIA driver, but JAX does not use it: pip install "
+            "'mjxhand[cuda]', or is JAX_PLATFORMS set?"
+        )
+    plugin = plugins[0]
+    cuda = plugin.removeprefix("jax-").removesuffix("-plugin")
+    said = f"there is an NVIDIA driver, but JAX does not use it: {plugin}"
+    if numbers[plugin] != numbers["jaxlib"]:
+        return (
+            f"{said} {numbers[plugin]} does not go with jaxlib {numbers['jaxlib']}: pip "
+            f"install 'jax[{cuda}]=={numbers['jax']}'"
+        )
+    first = machine.driver.split(".")[0]
+    if first.isdecimal() and int(first) < PLUGINS[plugin]:
+        older = [name for name, least in PLUGINS.items() if least <= int(first)]
+        advice = "a newer driver"
+        if older:
+            cuda = older[0].removeprefix("jax-").removesuffix("-plugin")
+            advice += f", or pip uninstall {plugin} and install 'jax[{cuda}]"
+            advice += f"=={numbers['jax']}'"
+        return (
+            f"{said} needs driver {PLUGINS[plugin]} or newer, not {machine.driver}: "
+            f"{advice}"
+        )
+    return (
+        f"{said} {numbers[plugin]} does not start: is JAX_PLATFORMS or "
+        "CUDA_VISIBLE_DEVICES set? What JAX says at its start tells more"
+    )
+
+
 def _facts(machine: Machine) -> list[tuple[str, str]]:
     impl, why = choice(machine)
     devices = jax.devices()
     kinds = ", ".join(sorted({d.device_kind for d in devices}))
-    extras = [f"{n} {machine.versions[n]}" for n in EXTRAS if n in machine.versions]
+    extras = [
+        f"{n} {machine.versions[n]}"
+        for n in (*PLUGINS, *EXTRAS)
+        if n in machine.versions
+    ]
     driver = f", driver {machine.driver}" if machine.driver else ""
     cache = jax.config.jax_compilation_cache_dir or "none"
     return [

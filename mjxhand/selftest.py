@@ -1,4 +1,4 @@
-"""Four small tests of what training needs, for `python -m mjxhand.doctor`."""
+"""Five small tests of what training needs, for `python -m mjxhand.doctor`."""
 
 import dataclasses
 import os
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import mujoco
 import numpy as np
 
@@ -40,6 +41,55 @@ def environment(impl: Impl) -> Env:
             env=dataclasses.replace(smoke.env, pool_size=COPIES),
         )
     )
+
+
+def arithmetic(env: Env) -> str:
+    """Operations of JAX, each a program of its own and all in one, against NumPy.
+
+    With JAX 0.11 somebody's GPU gave √512 = 0 and 1 + 1 = 513 (github.com/jax-ml/jax, issue
+    40633): where that is so, nothing that follows here means anything.
+    """
+    x = np.linspace(1.0, 512.0, COPIES, dtype=np.float32)
+    wanted = {
+        "x + 1": x + 1,
+        "sqrt": np.sqrt(x),
+        "product": np.outer(x, x) @ x,
+        "order": np.argsort(-x),
+    }
+    for way, function in (("alone", _operations), ("in one", jax.jit(_operations))):
+        found = jax.device_get(function(jnp.asarray(x)))
+        u, z = found.pop("uniform"), found.pop("normal")
+        wrong = [
+            name
+            for name, value in found.items()
+            if not np.allclose(
+                value, wanted[name], rtol=2e-3
+            )  # products may be in TF32
+        ]
+        # NaN is in no interval either.
+        if not (((u >= 0) & (u < 1)).all() and abs(u.mean() - 0.5) < 0.05):
+            wrong.append("uniform numbers")
+        if not (abs(z.mean()) < 0.2 and 0.8 < z.std() < 1.2):
+            wrong.append("normal numbers")
+        if wrong:
+            kind = jax.devices()[0].device_kind
+            raise Failed(
+                f"JAX {jax.__version__} computes wrongly on {kind} ({', '.join(wrong)}; "
+                f"operations {way}): install another version"
+            )
+    return "as NumPy has it"
+
+
+def _operations(x: jax.Array) -> dict[str, jax.Array]:
+    keys = jax.random.split(jax.random.PRNGKey(0))
+    return {
+        "x + 1": x + 1,
+        "sqrt": jnp.sqrt(x),
+        "product": jnp.outer(x, x) @ x,
+        "order": jnp.argsort(-x),
+        "uniform": jax.random.uniform(keys[0], (1000,)),
+        "normal": jax.random.normal(keys[1], (1000,)),
+    }
 
 
 def physics(env: Env) -> str:
@@ -127,6 +177,7 @@ def writing(env: Env) -> str:
 
 
 TESTS: dict[str, Callable[[Env], str]] = {
+    "arithmetic": arithmetic,
     "physics": physics,
     "learner": learner,
     "picture": picture,

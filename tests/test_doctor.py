@@ -16,7 +16,12 @@ WELL = doctor.Machine(
     backend="cpu",
     cores=2,
     threads=2,
-    versions={"jaxlib": "0.9.2", "mujoco": "3.17.0", "mujoco-mjx": "3.17.0"},
+    versions={
+        "jax": "0.9.2",
+        "jaxlib": "0.9.2",
+        "mujoco": "3.17.0",
+        "mujoco-mjx": "3.17.0",
+    },
     driver="",
     free=2**40,
 )
@@ -39,6 +44,22 @@ def test_nothing_is_known_against_a_good_machine():
         (other(versions={"jaxlib": "0.10.2"}), ["wait for ever", "NPROC=16"]),
         (other(versions={"jaxlib": "1.0.0"}), ["wait for ever"]),
         (other(driver="570.1"), ["NVIDIA", "mjxhand[cuda]"]),
+        (
+            other(driver="580.1", versions={"jax-cuda13-plugin": "0.11.0"}),
+            ["jax-cuda13-plugin 0.11.0", "jaxlib 0.9.2", "'jax[cuda13]==0.9.2'"],
+        ),
+        (
+            other(driver="570.1", versions={"jax-cuda13-plugin": "0.9.2"}),
+            ["driver 580", "570.1", "'jax[cuda12]==0.9.2'"],
+        ),
+        (
+            other(driver="470.2", versions={"jax-cuda12-plugin": "0.9.2"}),
+            ["driver 525", "470.2: a newer driver"],
+        ),
+        (
+            other(driver="580.1", versions={"jax-cuda13-plugin": "0.9.2"}),
+            ["does not start", "CUDA_VISIBLE_DEVICES"],
+        ),
         (other(versions={"mujoco-mjx": "3.16.0"}), ["3.16.0", "same version"]),
         (other(versions={"warp-lang": "1.18.0"}), ["1.18.0", doctor.WARP]),
         (other(free=10**8), ["95 MiB", "--out"]),
@@ -59,6 +80,30 @@ def test_the_choice_follows_the_platform():
 @pytest.fixture(scope="module")
 def env():
     return selftest.environment("native")
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "words"),
+    [
+        ("sqrt", lambda x: 0 * x, r"sqrt; operations alone"),
+        # As it was reported, for operations that are programs of their own alone.
+        ("outer", lambda x, y: np.full((8, 8), np.nan), "product"),
+        ("argsort", lambda x: np.zeros(8, int), "order"),
+    ],
+)
+def test_operations_that_are_wrong_are_found(env, monkeypatch, name, broken, words):
+    assert "NumPy" in selftest.arithmetic(env)
+    monkeypatch.setattr(selftest.jnp, name, broken)
+    with pytest.raises(selftest.Failed, match=rf"JAX .* computes wrongly .*{words}"):
+        selftest.arithmetic(env)
+
+
+@pytest.mark.parametrize("name", ["uniform", "normal"])
+def test_random_numbers_that_are_none_are_found(env, monkeypatch, name):
+    nothing = np.full(1000, np.nan, np.float32)
+    monkeypatch.setattr(selftest.jax.random, name, lambda *_: nothing)
+    with pytest.raises(selftest.Failed, match=f"{name} numbers"):
+        selftest.arithmetic(env)
 
 
 def test_physics_that_differs_is_found(env, monkeypatch):
