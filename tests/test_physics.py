@@ -508,3 +508,26 @@ def test_warp_step_equals_native(made, settled, native, capfd):
     assert np.median(shift) < 2e-3
     assert np.median(2 * np.arccos(np.minimum(dot, 1))) < 0.05
     assert "overflow" not in capfd.readouterr().out
+
+
+def test_native_is_the_same_where_the_default_device_is_no_cpu(monkeypatch):
+    """There C MuJoCo is a callback of JAX: what `--impl native` is on a GPU."""
+    made, cfg = scene.build(), PhysicsConfig(impl="native")
+    states = physics.settle(made, cfg, 4, seconds=0.16, seed=0)
+    ctrl = np.tile(made.start_ctrl, (4, 1)).astype(np.float32)
+
+    def after():
+        step = jax.vmap(physics.make_physics(made, cfg).step)
+
+        def more(states, _):
+            return step(states, ctrl), None
+
+        return jax.jit(lambda s: jax.lax.scan(more, s, None, length=3)[0])
+
+    there = after()(states)
+    with monkeypatch.context() as patch:
+        patch.setattr(jax, "default_backend", lambda: "gpu")
+        elsewhere = after()
+        assert "callback" in elsewhere.lower(states).as_text()
+    assert "callback" not in after().lower(states).as_text()
+    jax.tree.map(np.testing.assert_array_equal, there, elsewhere(states))
