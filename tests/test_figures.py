@@ -1,9 +1,17 @@
 """Figures of an analysis: what is drawn of which brain."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from mjxhand.analyse import figures, figures_dynamics, sections, style
+from mjxhand.analyse import (
+    figures,
+    figures_dynamics,
+    figures_geometry,
+    figures_lesions,
+    sections,
+    style,
+)
 
 SENSES = {"touch": 0, "all senses": 0, "present action": 0}
 KNOWN = {"SSC": 1, "IPL": 2, "SPL": 2, "LPFC": 3, "PMC": 4, "M1": 5}
@@ -96,3 +104,121 @@ def test_the_lead_of_the_turn_made_is_said(monkeypatch, tmp_path):
     assert titles[:3] == ["by what the goal asks", made, f"M1, {made}"]
     (said,) = [each.text for each in sections.SECTIONS if each.needs == "tuning_units"]
     assert "A turn made is that of the next 0.8 s." in said
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Axes of the figures that are made, before they would be saved."""
+    axes = []
+    monkeypatch.setattr(style, "save", lambda figure, path: axes.extend(figure.axes))
+    return axes
+
+
+def values(axis):
+    """Lengths of an axis's bars, in the order they were drawn."""
+    return [round(bar.get_width(), 6) for bar in axis.patches]
+
+
+def test_the_difference_of_planning_is_of_the_first_less_the_second(made, tmp_path):
+    """PMC has 0.4, M1 0.5."""
+    figures.planning({"planning_profile": rows(KNOWN, "command")}, tmp_path)
+    _, axis = made
+    assert axis.get_title(loc="left") == "PMC − M1"
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), -0.1)
+    np.testing.assert_allclose(axis.lines[0].get_xdata(), [0.08, 0.8])
+
+
+def test_decoding_is_drawn_network_by_network(made, tmp_path):
+    """And what the senses tell, which both share, in both."""
+    table = pd.DataFrame(
+        [("PMC", "trained", 2, 0.6), ("PMC", "untrained", 2, 0.2), ("M1", "trained", 3, 0.5),
+         ("M1", "untrained", 3, 0.1), ("touch", "both", 0, 0.4)],
+        columns=["area", "policy", "depth", "r2"],
+    ).assign(window="present", target="goal", low=0.0, high=1.0)  # fmt: skip
+    figures.decoding({"decoding": table}, tmp_path)
+    for axis, title, expected in (
+        (made[0], "trained", [0.6, 0.5, 0.4]),
+        (made[1], "untrained", [0.2, 0.1, 0.4]),
+    ):
+        assert axis.get_title(loc="left") == title
+        assert [t.get_text() for t in axis.get_yticklabels()] == ["PMC", "M1", "touch"]
+        np.testing.assert_allclose(axis.images[0].get_array()[:, 0], expected)
+
+
+def test_what_nonlinear_decoding_adds_is_above_0(made, tmp_path):
+    table = pd.DataFrame(
+        {"area": ["PMC"], "policy": "trained", "depth": 1, "window": "present",
+         "target": "goal", "r2": 0.9, "nonlinear": 0.7, "linear_same": 0.4}
+    )  # fmt: skip
+    figures.nonlinear({"decoding": table}, tmp_path)
+    (points,) = made[0].collections
+    np.testing.assert_allclose(points.get_offsets()[:, 1], [0.3])
+
+
+def test_dimensions_are_drawn_as_they_are_and_standardised(made, tmp_path):
+    table = pd.DataFrame(
+        {"area": ["PMC", "M1"] * 2, "policy": ["trained"] * 2 + ["untrained"] * 2,
+         "depth": [1, 2] * 2, "ratio": [3.0, 4.0, 5.0, 6.0], "low": 2.0, "high": 7.0,
+         "ratio_standardised": [13.0, 14.0, 15.0, 16.0]}
+    )  # fmt: skip
+    figures_geometry.dimensions({"dimensions": table}, tmp_path)
+    heights = [[bar.get_height() for bar in axis.patches] for axis in made]
+    assert heights == [[3, 4, 5, 6], [13, 14, 15, 16]]
+
+
+def test_time_scales_are_drawn_with_their_quartiles(made, tmp_path):
+    table = pd.DataFrame(
+        {"area": ["PMC"], "policy": "trained", "depth": 1, "tau": 9.0,
+         "tau_low": 0.5, "tau_median": 0.8, "tau_high": 1.4}
+    )  # fmt: skip
+    curves = pd.DataFrame(
+        {
+            "area": "PMC",
+            "policy": ["trained", "untrained"],
+            "seconds": 0.08,
+            "r": [0.5, 0.1],
+        }
+    )
+    tables = {"timescales": table, "autocorrelation": curves}
+    figures_dynamics.time_scales(tables, tmp_path)
+    curve, units = made
+    np.testing.assert_allclose(curve.lines[0].get_ydata(), [0.5])
+    ((low, high),) = units.collections[0].get_segments()
+    np.testing.assert_allclose([low[1], high[1]], [0.5, 1.4])
+    assert float(units.lines[0].get_ydata()[0]) == 0.8
+
+
+def test_paths_are_those_of_the_trained_network_in_that_area(made, tmp_path):
+    paths = pd.DataFrame(
+        [(area, who, "+x", x, x) for area in ("PMC", "LPFC")
+         for who in ("trained", "untrained") for x in (0.0, len(area) + len(who))],
+        columns=["area", "policy", "goal", "pc1", "pc2"],
+    )  # fmt: skip
+    spectrum = pd.DataFrame(
+        {"policy": ["trained"], "area": "PMC", "input": "mean", "at": "fixed point",
+         "real": 0.5, "imaginary": 0.2}
+    )  # fmt: skip
+    points = pd.DataFrame({"policy": ["trained"], "area": "PMC"})
+    tables = {"spectrum": spectrum, "paths": paths, "fixed_points": points}
+    figures_dynamics.dynamics(tables, tmp_path)
+    modes, path = made
+    np.testing.assert_allclose(modes.collections[0].get_offsets(), [[0.5, 0.2]])
+    np.testing.assert_allclose(path.lines[0].get_xdata(), [0, 10])  # PMC, trained
+
+
+def test_lesions_are_drawn_in_the_units_that_are_told(made, tmp_path):
+    table = pd.DataFrame(
+        {"kind": ["intact", "area", "sense"], "lesion": ["intact", "PMC", "touch"],
+         "goals": [9.0, 4.0, 8.0], "change": [0.0, -5.0, -1.0], "change_ci95": 0.5,
+         "drop_rate": [0.1, 0.4, 0.2], "drop_change": [0.0, 0.3, 0.1],
+         "drop_change_ci95": 0.05, "seconds_per_goal": [2.0, 6.0, 3.0]}
+    )  # fmt: skip
+    figures_lesions.lesions({"lesions": table}, tmp_path)
+    change, drops, seconds = made
+    assert values(change)[:2] == [-5, -1]
+    assert "(intact: 9.00)" in change.get_xlabel()
+    assert values(drops)[:2] == [30, 10]  # percentage points
+    assert "(intact: 10 %)" in drops.get_xlabel()
+    assert values(seconds)[:2] == [6, 3]
+    assert seconds.lines[0].get_xdata()[0] == 2
+    assert [t.get_text() for t in change.get_yticklabels()] == ["PMC", "touch"]
