@@ -222,3 +222,64 @@ def test_lesions_are_drawn_in_the_units_that_are_told(made, tmp_path):
     assert values(seconds)[:2] == [6, 3]
     assert seconds.lines[0].get_xdata()[0] == 2
     assert [t.get_text() for t in change.get_yticklabels()] == ["PMC", "touch"]
+
+
+def test_the_future_is_drawn_over_its_leads(made, tmp_path):
+    table = rows(KNOWN, "future turn").assign(chance_high=[0.01, 0.02] * 9)
+    figures.future({"decoding": table}, tmp_path)
+    lines = {line.get_label(): line for line in made[0].lines}
+    for area, r2 in (("PMC", 0.4), ("M1", 0.5), ("present action", 0.0)):
+        np.testing.assert_allclose(lines[area].get_xdata(), [0.08, 0.8])
+        np.testing.assert_allclose(lines[area].get_ydata(), r2)
+    np.testing.assert_allclose(lines["chance, 95 %"].get_ydata(), [0.01, 0.02])
+
+
+def test_saliency_is_drawn_of_the_whole_and_per_input(made, tmp_path):
+    table = pd.DataFrame(
+        [("trained", "touch", 0.75, 0.4), ("trained", "vision", 0.25, 0.6),
+         ("untrained", "touch", 0.1, 0.3), ("untrained", "vision", 0.9, 0.7)],
+        columns=["policy", "sense", "share", "per_input"],
+    ).assign(source="PMC")  # fmt: skip
+    figures.saliency({"saliency": table}, tmp_path)
+    assert [values(axis) for axis in made] == [[0.75, 0.25], [0.4, 0.6], [0.1, 0.9]]
+
+
+def test_likeness_is_drawn_network_by_network(made, tmp_path):
+    pairs = pd.DataFrame(
+        [("PMC", "PMC", 1.0), ("PMC", "M1", 0.5), ("M1", "M1", 1.0)],
+        columns=["a", "b", "cka"],
+    )
+    both = pd.concat(
+        [pairs.assign(policy="trained"), pairs.assign(policy="untrained", cka=0.2)]
+    )
+    tables = {"cka": both, "rsa": both.assign(rho=both["cka"] / 2, cka=9.0)}
+    figures_geometry.similarity(tables, tmp_path)
+    found = [axis.images[0].get_array() for axis in made if axis.images]
+    trained = np.array([[1, 0.5], [0.5, 1]])
+    for grid, expected in zip(found, (trained, 0.2, trained / 2, 0.1), strict=True):
+        np.testing.assert_allclose(grid, np.broadcast_to(expected, (2, 2)))
+
+
+def test_selectivity_is_drawn_as_it_is_told(made, tmp_path):
+    table = pd.DataFrame(
+        {"area": "PMC", "depth": 1, "policy": ["trained", "untrained"],
+         "alone touch": [0.3, 0.9], "own touch": [0.1, 0.9], "index": [1.5, 1.2],
+         "nonlinear": [0.05, 0.02]}
+    )  # fmt: skip
+    figures_geometry.selectivity({"selectivity": table}, tmp_path)
+    drawn = [[line.get_xdata()[0] for line in axis.lines] for axis in made]
+    assert drawn == [[0.3], [0.1], [1.5, 1.2], [0.05, 0.02]]
+
+
+def test_the_share_of_tuned_units_is_that_of_each_kind_of_turn(made, tmp_path):
+    units = pd.DataFrame(
+        [(who, turn, unit, unit < tuned)
+         for who, turn, tuned in (("trained", "wanted", 3), ("trained", "made", 1),
+                                  ("untrained", "wanted", 2), ("untrained", "made", 0))
+         for unit in range(4)],
+        columns=["policy", "turn", "unit", "tuned"],
+    ).assign(area="M1", depth=1, eta2=0.5, preferred="+x")  # fmt: skip
+    units = units.assign(**{"mean +x": 1.0, "mean −x": -1.0})
+    figures_dynamics.tuning({"tuning_units": units}, tmp_path)
+    heights = [[bar.get_height() for bar in axis.patches] for axis in made[:2]]
+    assert heights == [[75, 50], [25, 0]]
