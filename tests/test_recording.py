@@ -409,6 +409,25 @@ def test_the_planning_profile_is_of_actions_and_commands_ahead(world, tmp_path):
             np.testing.assert_allclose(cross[:, columns], expected, atol=0.05)
 
 
+def test_what_is_kept_of_a_step_stays_together(world, tmp_path):
+    made, arrays = by_hand(tmp_path, world[0].config)
+    kept = gather.gather(made, groups=3, max_kept=200).kept
+    whole = {tuple(x): i for i, x in enumerate(arrays[AREA + "X"].reshape(-1, 5))}
+    at = np.array([whole[tuple(x)] for x in kept.sources[AREA + "X"]])
+    env, step = np.divmod(at, 3 * LENGTH)
+    assert 100 < len(at) <= 200
+    for name in ("goal", "segment"):
+        np.testing.assert_array_equal(kept.extra[name], arrays[name][env, step])
+    np.testing.assert_array_equal(kept.sources["action"], arrays["action"][env, step])
+    before = arrays["reward"][env, step - 1]
+    past = kept.valid[gather.PAST]
+    np.testing.assert_array_equal(kept.y[gather.PAST][past, 0], before[past])
+    # Ordered by start and time; all of an environment here is one start, of one group.
+    order = kept.start * 1000 + step
+    assert (np.diff(order) > 0).all()
+    assert len(np.unique(np.c_[kept.start, env, kept.group], axis=0)) == 8
+
+
 def test_turns_made_are_classes_of_steps_whose_window_is_whole(
     world, tmp_path, monkeypatch
 ):
