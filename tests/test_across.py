@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mjxhand.analyse import across, store
+from mjxhand.analyse import across, store, style
 
 AREAS = [
     {"area": "PMC", "units": 8, "receives": ["LPFC"]},
@@ -161,6 +161,31 @@ def test_the_command_writes_tables_and_a_figure(folders, tmp_path, capsys):
     assert verdicts[str(folders[0])].tolist() == ["agrees"]
     assert (out / "across.png").stat().st_size > 1000
     assert "difference of R²" in (out / "across.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("analyses", "trained", "added", "style_of"),
+    [
+        (THREE, 0.6, 0.5, "normal"),
+        ([tables(0.9, 0.1), tables(0.3, 0.3)], 0.6, 0.4, "italic"),
+    ],
+    ids=["sure", "unsure"],
+)
+def test_the_figure_shows_what_learning_adds(
+    tmp_path, monkeypatch, analyses, trained, added, style_of
+):
+    """In grey italics where the interval includes 0."""
+    shown = []
+    monkeypatch.setattr(
+        style, "save", lambda made, path: shown.extend(
+            (axis.images[0].get_array(), axis.texts) for axis in made.axes if axis.texts
+        ),
+    )  # fmt: skip
+    across.draw(across.table(analyses), tmp_path)
+    (first, _), (second, (text,)) = shown
+    np.testing.assert_allclose(first, [[trained]])
+    np.testing.assert_allclose(second, [[added]])
+    assert text.get_fontstyle() == style_of
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from mjxhand import atlas
 from mjxhand.atlas import aggregate, tables
-from mjxhand.atlas.folder import MEASUREMENTS
+from mjxhand.atlas.folder import MEASUREMENTS, members
 from mjxhand.config import ConfigError
 
 DERIVED = {
@@ -298,6 +298,17 @@ def test_pair_rows_by_hand():
         aggregate.pair_rows(members, matrix(1, -1, 0, 0), lengths)
     with pytest.raises(ConfigError, match=r"lacks r1left or r4left"):
         aggregate.pair_rows({"A": ["r 1"], "B": ["r 4"]}, counts, lengths)
+
+
+def test_regions_that_count_for_sizes_alone_have_no_streamlines():
+    rows = [
+        {"area": area, "region": region, "use": use}
+        for area, region, use in (
+            ("A", "a", "both"), ("A", "b", "units"), ("B", "c", "units"),
+            ("B", "d", "pathways"), ("A", "e", "pathways"),
+        )
+    ]  # fmt: skip
+    assert members(rows) == {"A": ["a", "e"], "B": ["d"]}
 
 
 def test_missing_regions_are_listed():

@@ -6,8 +6,10 @@ import json
 import random
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.path import Path
 from pages import ROOT, blocks
@@ -238,3 +240,24 @@ def test_mistakes_are_one_line_and_exit_2(capsys, tmp_path, monkeypatch, argv, w
     assert error.count("\n") == 1, error
     assert any(word in error for word in words.split("|")), error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_figure_is_of_the_tables_numbers():
+    """Parameters in thousands; centres of the left hemisphere, posterior to anterior."""
+    tables = atlas.load()
+    areas = {"SSC": 12_000, "M1": 3_000, "policy_head": 500, "value_head": 40_000}
+    wiring = SimpleNamespace(areas=[SimpleNamespace(name=n) for n in ("SSC", "M1")])
+    shown = SimpleNamespace(wiring=wiring, areas=areas, atlas=tables)
+    bars, cortex = Figure().subplots(1, 2)
+    figure._bars(bars, shown, {})
+    assert [t.get_text() for t in bars.get_yticklabels()] == [
+        "value head", "policy head", "M1", "SSC",
+    ]  # fmt: skip
+    assert [bar.get_width() for bar in bars.patches] == [40, 0.5, 3, 12]
+    figure._cortex(cortex, shown, {})
+    dots = [dot.get_offsets()[0].tolist() for dot in cortex.collections]
+    left = [region.centroid[0] for region in tables.regions]
+    assert dots == [[y, z] for _, y, z in left]
+    names = {text.get_text(): text.get_position() for text in cortex.texts}
+    # The hand's motor cortex lies behind the premotor, before the parietal.
+    assert names["PMC"][0] > names["M1"][0] > names["SPL"][0]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mjxhand.analyse import claims, evidence, ridge, showcase, store, threads
+from mjxhand.analyse import claims, evidence, report, ridge, showcase, store, threads
 from mjxhand.config import ConfigError
 
 
@@ -91,6 +91,22 @@ def test_reward_must_beat_chance_the_untrained_network_and_the_others(
     values, control, expected
 ):
     assert verdicts(rewards(*values), rewards(*control))[:2] == [expected] * 2
+
+
+@pytest.mark.parametrize(
+    ("chance", "expected"),
+    [(0.7, "does not agree"), (0.45, "partly: PMC"), (np.nan, "agrees")],
+)
+def test_reward_must_beat_the_chance_of_its_own_area(chance, expected):
+    """Without permutations there is none, and the least stands."""
+    values, control = rewards(0.6, 0.3, 0.05), rewards(0, 0, 0)
+    table = rows(values, "trained", 0.0) + rows(control, "untrained", 0.0)
+    found = claims.table(
+        evidence.Evidence(pd.DataFrame(table)),
+        decoding(values, control).assign(chance_high=chance),
+        pd.DataFrame(columns=["policy", "area", "depth", "index"]),
+    )
+    assert found["verdict"].tolist()[:2] == [expected] * 2
 
 
 def ahead(pmc, m1, lpfc, reduced=None):
@@ -231,6 +247,16 @@ def test_the_recovered_figures_stand_beside_ours():
     table = showcase.figures(decoding(values)).set_index(["source", "quantity"])
     assert np.isnan(table.trained["PMC", "cube pose"])
     assert np.isnan(table.trained["PMC", "goal"])
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.5, ".50"), (-0.07, "−.07"), (-0.001, ".00"), (0.996, "1.00"), (1.0, "1.00"),
+     (-10.34, "−10.34"), (-20.5, "−20.50"), (-1.05, "−1.05"), (np.nan, "–")],
+)  # fmt: skip
+def test_the_report_leaves_out_no_nought_but_the_one_before_a_point(value, said):
+    """R² far below 0 keeps its tens."""
+    assert report._short(value) == said
 
 
 def test_tables_survive_the_disk_and_leave_nothing_old(tmp_path):

@@ -147,6 +147,13 @@ def drawn(monkeypatch):
     return lines
 
 
+def test_the_curve_that_is_drawn_is_of_goals(folders, tmp_path, drawn):
+    compare.draw(folders[:1], tmp_path / "one.png")
+    (curve,) = drawn
+    assert curve.get_xdata().tolist() == [300 / 1e6]
+    assert curve.get_ydata().tolist() == [2.5]
+
+
 def test_six_runs_have_lines_of_their_own(tmp_path, drawn):
     """Of one point: a dot. Without a point the legend says why there is no line."""
     folders = [tmp_path / f"run{i}" for i in range(6)]

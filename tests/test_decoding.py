@@ -216,6 +216,52 @@ def test_an_area_that_plans_is_told_from_one_that_executes():
     assert table.gap("trained", "PMC", "SMA", "profile", "command 0.8") is None
 
 
+def test_the_table_of_decoding_by_hand():
+    """Columns go with their targets, also behind one that is constant; chance is of the same
+    targets, and of whole starts."""
+    rng = RNG(14)
+    x = smooth(rng, 60, 60, 6, rho=0.5)
+    start = np.repeat(np.arange(60), 60)
+    group = (start % 10).astype(np.int32)
+    noise = smooth(rng, 60, 60, 3)
+    level = rng.normal(size=(60, 1))[
+        start
+    ]  # tells nothing, but never changes in a start
+    y = np.c_[np.full(len(x), 3.0), x[:, 0] + noise[:, 0], x[:, 1] ** 2, level]
+    window = gather.Window("present", 0.0)
+    window.slices = {"straight": slice(0, 2), "bent": slice(2, 3), "level": slice(3, 4)}
+    window.sums.targets(y, group)
+    window.sums.source("area/A", x)
+    kept = gather.Kept(
+        {"area/A": x}, {"present": y}, {"present": group >= 0}, start, group, {}
+    )
+    found = gather.Gathering(
+        {"present": window}, moments.Joint({}), kept, ("area/A",), (), 10, 60
+    )
+    # Senses and action are sources, too; this recording has none.
+    one = decoding._row(found, window, "area/A", 40, True, 5)
+    rows, parts, blocks = ({r[k]: r for r in part} for part, k in zip(
+        one, ("target", "component", "target"), strict=True))  # fmt: skip
+    r2 = ridge.cross_validate(moments.of(x, y[:, 1:], group)).r2()
+    for target, expected in zip(window.slices, r2, strict=True):
+        assert rows[target]["r2"] == pytest.approx(expected, abs=1e-4)
+        assert blocks[target]["r2"] == pytest.approx(expected, abs=1e-4)
+    assert parts["straight 1"]["r2"] == pytest.approx(r2[0], abs=1e-4)
+    assert rows["straight"]["left_out"] == "straight 0"
+    assert (rows["straight"]["components"], rows["bent"]["left_out"]) == (1, "")
+    # One in 41 permutations is what is seen itself.
+    assert rows["straight"]["p"] == pytest.approx(1 / 41)
+    assert rows["level"]["p"] > 1 / 41
+    null = decoding.chance(x, y[:, 1:], start, group % 5, 5, permutations=40, seed=5)
+    for target, levels in zip(window.slices, null.T, strict=True):
+        assert rows[target]["chance"] == pytest.approx(levels.mean(), abs=1e-4)
+        high = np.quantile(levels, 0.95)
+        assert rows[target]["chance_high"] == pytest.approx(high, abs=1e-4)
+    bent = rows["bent"]
+    assert bent["linear_same"] < 0.1 < 0.6 < bent["nonlinear"]
+    assert rows["straight"]["linear_same"] == pytest.approx(r2[0], abs=0.05)
+
+
 def test_permuted_keeps_episodes_whole():
     episode = np.repeat([3, 5, 9], [2, 3, 4])
     y = episode[:, None] * 10 + np.arange(9)[:, None]
@@ -408,6 +454,54 @@ def test_only_what_the_network_is_shown_is_decoded():
     np.testing.assert_array_equal(shown["goal as shown"], arrays["sense/goal"])
     np.testing.assert_array_equal(shown["pose as seen"], arrays["sense/vision"])
     np.testing.assert_array_equal(shown["value"][..., 0], arrays["value"])
+
+
+def test_each_target_of_a_step_is_the_array_that_it_names():
+    rng = RNG(15)
+    names = (*targets.NEEDED, "remaining")
+    arrays = {n: rng.normal(size=(2, 5, 4)) for n in names}
+    arrays |= {n: rng.normal(size=(2, 5)) for n in ("reward", "value", "distance")}
+    found = targets.present(arrays, EnvConfig())
+    whole = {
+        "reward to come": arrays["reward"][..., None],
+        "value": arrays["value"][..., None],
+        "distance to goal": arrays["distance"][..., None],
+        "goal": targets.columns(arrays["goal"]),
+        "cube orientation": targets.columns(arrays["cube_quat"]),
+        "cube position": arrays["cube_pos"],
+        "cube velocity": np.concatenate(
+            [arrays["cube_linear_velocity"], arrays["cube_angular_velocity"]], -1
+        ),
+        "fingertips": arrays["fingertips"],
+        "touch": arrays["sense/touch"],
+        "proprioception": arrays["sense/proprioception"],
+        "action": arrays["action"],
+        "command": arrays["command"],
+        "remaining rotation": arrays["remaining"],
+    }
+    assert set(found) == set(whole)
+    for name, expected in whole.items():
+        np.testing.assert_array_equal(found[name], expected, err_msg=name)
+
+
+def test_the_future_turn_leads_from_now_to_then():
+    """0.3 rad a step about +z, then 0.1 rad about -x: signs are those of the turn made."""
+    arrays = recorded(1, 4)
+    half = np.array([[0, 0, 0], [0, 0, 0.15], [0, 0, 0.3], [-0.05, 0, 0.3]])
+    spin = [np.r_[np.cos(v[2]), 0, 0, np.sin(v[2])] for v in half]
+    c, s = np.cos(-0.05), np.sin(-0.05)
+    w, _, _, z = spin[3]
+    spin[3] = np.array([c * w, s * w, -s * z, c * z])  # the turn about x comes last
+    arrays["cube_quat"] = np.array([spin])
+    ahead = targets.future(arrays, 1, 3)
+    turn = [[0, 0, 0.3], [0, 0, 0.3], [-0.1, 0, 0]]
+    np.testing.assert_allclose(ahead.values["future rotation"][0], turn, atol=1e-7)
+    length = ahead.values["future turn"][0, :, 0]
+    np.testing.assert_allclose(length, [0.3, 0.3, 0.1], atol=1e-7)
+    both = targets.future(arrays, 2, 2).values
+    norm = np.linalg.norm(both["future rotation"][0], axis=1)
+    np.testing.assert_allclose(both["future turn"][0, :, 0], norm)
+    np.testing.assert_array_equal(both["future command"][0], arrays["command"][0, 2:4])
 
 
 def test_windows_that_cross_goals_would_be_noticed():

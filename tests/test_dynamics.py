@@ -1,6 +1,7 @@
 """Time scales, fixed points, tuning and attribution with known answers."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from mjxhand import agent as agent_module
-from mjxhand.analyse import dynamics, saliency, timescales, tuning
+from mjxhand.analyse import dynamics, linearise, saliency, timescales, tuning
 from mjxhand.config import ConfigError
 from mjxhand.evaluate import Policy
 from mjxhand.presets import PRESETS
@@ -78,6 +79,32 @@ def test_autocorrelation_is_that_of_the_pairs_picked_out():
             r = np.corrcoef(early[:, u], late[:, u])[0, 1]
             assert found[i, u] == pytest.approx(r, abs=1e-4)
     assert np.isnan(found[-1]).all()
+
+
+def test_time_scales_of_a_recording():
+    """Quartiles over the units that have a fit; lags are not evenly spaced."""
+    rng = np.random.default_rng(12)
+    taus = np.array([0.3, 0.5, 0.9])
+    rho = np.exp(-DT / taus)
+    x = np.zeros((60, 300, 5))
+    for t in range(1, 300):
+        x[:, t, :3] = rho * x[:, t - 1, :3]
+        x[:, t, :3] += np.sqrt(1 - rho**2) * rng.normal(size=(60, 3))
+    x[..., 3] = rng.normal(size=(60, 1))  # a level of its own in each episode: no decay
+    episode = np.repeat(np.arange(60)[:, None], 300, axis=1)
+    played = Played(**{"area/X": x, "episode": episode})
+    table, curves = timescales.of_recording(played, ("area/X",))
+    row = table.iloc[0]
+    quartiles = row[["tau_low", "tau_median", "tau_high"]].to_numpy(float)
+    np.testing.assert_allclose(
+        quartiles, np.quantile(taus, (0.25, 0.5, 0.75)), rtol=0.2
+    )
+    assert row["units"] == 3
+    assert row["unfitted"] == pytest.approx(0.25)  # the fifth unit does not vary
+    seconds = np.array(timescales.LAGS) * DT
+    np.testing.assert_allclose(curves["seconds"], seconds)
+    decay = np.exp(-seconds[:, None] / taus).sum(1)
+    np.testing.assert_allclose(curves["r"], (decay + 1) / 4, atol=0.05)
 
 
 def test_nothing_is_fitted_where_nothing_decays():
@@ -203,6 +230,15 @@ def test_tuning_finds_the_planted_units():
     assert found.eta2[2] == pytest.approx(between / (1 + between), abs=0.05)
 
 
+def test_chance_of_a_unit_is_exceeded_by_one_of_twenty():
+    rng = np.random.default_rng(13)
+    start = np.repeat(np.arange(100), 10)
+    label = rng.integers(6, size=1000)
+    found = tuning.tuning(rng.normal(size=(1000, 400)), label, start, permutations=60)
+    assert 0.01 < (found["eta2"] > found["chance"]).mean() < 0.12
+    assert found["tuned"].sum() <= 1
+
+
 def test_slow_units_that_share_nothing_with_slow_labels_are_not_tuned():
     """Samples in another order would say that all of them are."""
     rng = np.random.default_rng(8)
@@ -274,10 +310,17 @@ class Played:
 
     step_seconds = DT
     config = PRESETS["smoke"]
+    settings = SimpleNamespace(envs=1, length=1)
+
+    def __len__(self):
+        return 1
 
     def __init__(self, **arrays):
         self.arrays = arrays
         self.sizes = {n: a.shape[2] if a.ndim > 2 else 1 for n, a in arrays.items()}
+
+    def of_kind(self, prefix):
+        return [n.removeprefix(prefix) for n in self.sizes if n.startswith(prefix)]
 
     def read(self, shard, names):
         return {n: self.arrays[n] for n in names}
@@ -342,6 +385,13 @@ def test_paths_follow_each_goal_from_its_start():
         tuning.paths(played, "area/PMC", tuning.goals_of(played), steps=40)
 
 
+def test_paths_leave_out_goals_that_begin_an_episode():
+    played = chosen_goals()
+    played.arrays["began"][:, 75] = True  # the fourth goal is another episode's first
+    path, _ = tuning.paths(played, "area/PMC", tuning.goals_of(played), steps=20)
+    assert path["goals"].sum() == 20 * 30 * 6
+
+
 def test_paths_that_differ_by_noise_alone_do_not_part():
     """Means of few goals differ always: the share must not count that."""
     rng = np.random.default_rng(11)
@@ -369,3 +419,90 @@ def test_a_time_scale_beyond_the_lags_is_not_told():
     # No pair of steps is as far apart as the later lags: 3 s are out of reach.
     r = np.where(seconds < 2.0, np.exp(-seconds / 3.0), np.nan)
     assert np.isnan(timescales.time_scale(r, seconds)[0])
+
+
+def played_by(policy, began, seed=14):
+    """A recording of random senses, and of what the network's areas did then; `[N, T]`."""
+    rng = np.random.default_rng(seed)
+    raw = {
+        n: (3.0 + 2.0 * rng.normal(size=(*began.shape, s))).astype(np.float32)
+        for n, s in SIZES.items()
+    }
+    agent = policy.agent
+    first = {n: jnp.asarray(x.swapaxes(0, 1)) for n, x in raw.items()}
+    _, out = jax.jit(agent.apply)(
+        policy.params,
+        agent.initial_carry(len(began)),
+        agent.normalize(first, policy.stats),
+        jnp.asarray(began.T),
+    )
+    areas = {f"area/{n}": np.asarray(a).swapaxes(0, 1) for n, a in out.areas.items()}
+    senses = {f"sense/{n}": x for n, x in raw.items()}
+    return Played(**areas, **senses, began=began)
+
+
+def used_to(policy):
+    """The policy with statistics of what it saw: mean 3, deviation 2."""
+    mean, std = (
+        jax.tree.map(lambda x, v=v: jnp.full_like(x, v), policy.stats.mean)
+        for v in (3.0, 2.0)
+    )
+    return dataclasses.replace(policy, stats=policy.stats.replace(mean=mean, std=std))
+
+
+@pytest.mark.parametrize(
+    ("network", "area"),
+    [
+        ({"recurrent": "PMC:rnn", "feedback": "M1:PMC,PMC:PMC"}, "PMC"),
+        ({"name": "lstm"}, "recurrent"),
+    ],
+    ids=["late", "senses"],
+)
+def test_what_an_area_received_is_that_of_the_recording(smoke, network, area):
+    """Normalised senses, and late activity of the step before: they lead to what it did."""
+    policy = used_to(policy_of(smoke, **network))
+    began = np.zeros((3, 9), bool)
+    began[:, 0] = began[1, 4] = True
+    played, core = played_by(policy, began), dynamics.core(policy, area)
+    arrays, again = linearise._received(played, policy, "area/", core)
+    np.testing.assert_array_equal(again, began)
+    drives = np.stack([core.drive([a[:, t] for a in arrays]) for t in range(9)])
+    hidden = dynamics.visited(core, drives, began.T)[:, -core.units :]
+    did = played.arrays[f"area/{area}"]
+    np.testing.assert_allclose(hidden, did[:, -1], atol=1e-5)
+    # Where every step begins an episode, a start is one step away from no memory.
+    played = played_by(policy, np.ones((3, 9), bool))
+    states, typical = linearise._typical(played, policy, "area/", core, seed=0)
+    zero = jnp.zeros(states.shape[1])
+    for state, drive in zip(states, typical[1:], strict=False):
+        np.testing.assert_allclose(state, core.step(zero, drive), atol=1e-5)
+
+
+def test_windows_that_are_attributed_lie_within_a_goal():
+    lengths = [3, 4, 5, 4, 3, 5, 4] * 4
+    segment = np.repeat(np.arange(len(lengths)), lengths)[None]
+    played = Played(x=segment[..., None].astype(float), segment=segment)
+    found = saliency.windows_of(played, ("x",), count=500, window=4, seed=0)["x"]
+    assert (found == found[:, :1]).all()
+    # Goals of four steps have one such window, those of five two.
+    assert found.shape == (12 + 2 * 8, 4, 1)
+    with pytest.raises(ConfigError, match="no goal lasts 6 steps"):
+        saliency.windows_of(played, ("x",), count=5, window=6, seed=0)
+
+
+def test_shares_of_the_senses_by_hand(smoke):
+    policy = used_to(policy_of(smoke))
+    played = played_by(policy, np.zeros((4, 6), bool))
+    played.arrays["segment"] = np.zeros((4, 6), int)
+    played.arrays["sense/touch"][:] = 3.0  # at its mean: it tells nothing
+    table = saliency.table(policy, played, ("MCC", "PMC"), count=3, window=3)
+    table = table.set_index(["source", "sense"])
+    goal = table.loc["MCC", "goal"]
+    assert (goal["share"], goal["past"], goal["per_input"]) == (1, 0, 1)
+    for source in ("PMC", "actions"):
+        own = table.loc[source]
+        assert own["share"].sum() == pytest.approx(1)
+        assert own.loc["touch", "share"] == 0
+        assert 0 < own.loc["vision", "past"] < 1
+        wide = own["share"] / [SIZES[sense] for sense in own.index]
+        np.testing.assert_allclose(own["per_input"], wide / wide.sum(), rtol=1e-5)

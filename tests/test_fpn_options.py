@@ -475,3 +475,22 @@ def test_dropout_silences_the_network_and_spares_evaluation():
     assert jax.tree.structure(trained[0]) == jax.tree.structure(
         module.initial_carry(BATCH, jax.random.key(0))
     )
+
+
+@pytest.mark.parametrize("name", ["fpn", "baseline", "mlp"])
+def test_every_network_that_is_asked_to_loses_the_sense_in_training(name):
+    """Its setting reaches the network, and the carry that a key makes; no other carry."""
+    cfg = NetworkConfig(
+        name=name, units_scale=0.02, stream_dropout=1.0, dropout_streams="touch"
+    )
+    sizes = SIZES | {"proprioception": 6}
+    module = networks.build(cfg, sizes, OUTPUTS)
+    params = networks.init(module, jax.random.key(1), sizes)
+    obs, reset = senses(12)
+    obs["proprioception"] = jnp.ones((STEPS, BATCH, 6))
+    other = obs | {"touch": obs["touch"] + 1.0}
+    run = jax.jit(module.apply)
+    for key, same_logits in ((jax.random.key(2), True), (None, False)):
+        carry = module.initial_carry(BATCH, key)
+        a, b = (run(params, carry, each, reset)[1].logits for each in (obs, other))
+        assert bool((a == b).all()) == same_logits

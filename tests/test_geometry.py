@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from mjxhand.analyse import geometry, selectivity
 from mjxhand.analyse.gather import Kept
@@ -148,6 +149,41 @@ def test_rsa_leaves_out_pairs_of_one_start():
     assert rho(np.arange(N)) > 0.25
 
 
+def test_rsa_is_spearman_of_standardised_distances_by_hand():
+    """Its interval leaves out every pair that a group of starts has a part in."""
+    rng = np.random.default_rng(8)
+    start = np.repeat(np.arange(12), 5)
+    x = rng.normal(size=(60, 4))
+    y = np.exp(x @ rng.normal(size=(4, 4)) + rng.normal(size=(60, 4)))
+    x *= [100, 1, 1, 0.01]  # of a loud unit no more than of a quiet one
+    table = geometry.rsa({"x": x, "y": y}, start, groups=3)
+    row = table[(table.a == "x") & (table.b == "y")].iloc[0]
+    i, j = np.triu_indices(60, 1)
+    apart = start[i] != start[j]
+    i, j = i[apart], j[apart]
+
+    def far(z):
+        z = z / z.std(0)
+        return np.linalg.norm(z[i] - z[j], axis=1)
+
+    ranks = [stats.rankdata(far(z)) for z in (x, y)]
+    assert row.rho == pytest.approx(stats.spearmanr(far(x), far(y)).statistic, abs=1e-5)
+    without = []
+    for g in range(3):
+        keep = (start[i] % 3 != g) & (start[j] % 3 != g)
+        without.append(np.corrcoef(*[r[keep] for r in ranks])[0, 1])
+    # t of two degrees of freedom.
+    half = 4.3027 * np.sqrt(2 / 3 * np.square(without - np.mean(without)).sum())
+    assert row.high - row.rho == pytest.approx(half, rel=1e-3)
+
+
+def test_components_that_hold_a_share_of_the_variance():
+    covariance = np.diag([1.0, 5.0, 1.0, 3.0])
+    found = [geometry.components_for(covariance, s) for s in (0.5, 0.51, 0.9, 0.91)]
+    assert found == [1, 2, 3, 4]
+    assert geometry.components_for(np.zeros((2, 2))) == 0
+
+
 def sensory(rng):
     a, b = (rng.normal(size=(N, 3)).astype(np.float32) for _ in range(2))
     noise = 0.5 * rng.normal(size=(N, 4))
@@ -183,3 +219,31 @@ def test_products_show_nonlinear_mixing():
 
     assert gain(only) > 0.7
     assert abs(gain(none)) < 0.02
+
+
+def test_products_are_those_of_a_senses_leading_components():
+    """Six units that share one latent, and noise of their own: its square comes first."""
+    rng = np.random.default_rng(9)
+    latent = rng.normal(size=(N, 1))
+    sense = (latent + 0.3 * rng.normal(size=(N, 6))).astype(np.float32)
+    kept = Kept({"sense/a": sense}, {}, {}, EPISODE, EPISODE % 10, {})
+    made = selectivity.products(kept, ("sense/a",))
+    assert made.shape == (N, 6)  # three squares and three products of two
+    square = np.square(latent[:, 0]).clip(max=16)
+    assert np.corrcoef(made[:, 0], square)[0, 1] > 0.95
+    assert abs(np.corrcoef(made[:, -1], square)[0, 1]) < 0.1
+
+
+def test_the_summary_counts_units_that_are_driven_and_mixed():
+    """Of four units two are pure, one mixes linearly, one only by a product."""
+    values = sensory(np.random.default_rng(5))
+    kept = Kept(values, {}, {}, EPISODE, EPISODE % 10, {})
+    areas, units = selectivity.summary(
+        joint_of(values), kept, ("area/X",), SENSES, groups=10
+    )
+    row = areas.iloc[0]
+    assert (row["units"], row["driven"], row["mixed"]) == (4, 0.75, 0.25)
+    assert row["index"] == pytest.approx((1 + 1 + 2) / 3, abs=0.1)
+    assert row["own a"] == pytest.approx((0.8 + 4 / 9) / 4, abs=0.03)
+    assert row["alone b"] == pytest.approx((0.8 + 4 / 9) / 4, abs=0.03)
+    assert units["senses"].tolist() == [1, 1, 2, 0]

@@ -119,6 +119,27 @@ def test_a_silent_area_cuts_what_passes_through_it_alone(smoke):
 
 
 @pytest.mark.parametrize(
+    ("name", "area"),
+    [
+        ("baseline", "dense"),
+        ("mlp", "dense1"),
+        ("mlp", "dense2"),
+        ("lstm", "recurrent"),
+    ],
+)
+def test_what_a_silent_layer_of_a_plain_network_would_tell_is_lost(smoke, name, area):
+    policy = policy_of(smoke, name=name)
+    silent = lesion.lesioned(policy, Lesion("area", area))
+    a, b = (outputs(silent, observations(seed))[-1] for seed in (0, 1))
+    np.testing.assert_array_equal(a.logits, b.logits)
+    assert (a.areas[area] == 0).all()
+    # The critic is a tower of its own.
+    whole = outputs(policy, observations(0))[-1]
+    np.testing.assert_allclose(a.value, whole.value, atol=1e-6)
+    assert np.abs(a.logits - whole.logits).max() > 1e-5
+
+
+@pytest.mark.parametrize(
     "network",
     [{"cell": "lstm"}, {"name": "lstm"}, {"recurrent": "PMC,LPFC:gru"}],
     ids=["fpn", "lstm", "two"],
@@ -283,6 +304,18 @@ def test_a_planted_effect_is_found():
         # Half an episode is added to each of the four outcomes.
         of_all = table.time_out_rate[name] * 200 / 202
         assert table.time_out_change[name] == pytest.approx(of_all)
+
+
+def test_lesions_are_played_from_the_seed_that_is_given():
+    policy, part = by_hand(), Lesion("area", "PMC")
+    table = lesion.measure(policy, Cued(), [part], episodes=50, seed=3)
+    play = Evaluator(Cued(), policy.agent, 50)
+    goals = [
+        play.each(lesion.lesioned(policy, part), seed=seed)[1]["goals"].mean()
+        for seed in (3, 0)
+    ]
+    assert table["goals"].tolist()[1] == pytest.approx(goals[0])
+    assert goals[0] != pytest.approx(goals[1])
 
 
 def test_random_units_are_drawn_several_times():

@@ -28,13 +28,17 @@ from mjxhand.analyse import (
     run,
     starts,
     store,
+    targets,
+    tuning,
 )
 from mjxhand.analyse.lesion import Lesion
-from mjxhand.analyse.recorder import expected_action
+from mjxhand.analyse.recorder import Recorder, expected_action
 from mjxhand.analyse.recording import AREA, CONTROL, SENSE, Recording
+from mjxhand.body import read
 from mjxhand.config import ConfigError
 from mjxhand.env import Env
 from mjxhand.evaluate import Policy
+from mjxhand.networks import distributions
 from mjxhand.presets import PRESETS
 
 ENVS, LENGTH = 6, 32
@@ -278,6 +282,181 @@ def test_gathering_streams_what_memory_would_hold(recorded):
     assert 0 < found.windows["0.4 s"].sums.samples < recorded.samples
 
 
+def test_a_step_is_told_with_what_came_of_it(recorded, world):
+    """Senses, body and goal before it, its action, and the reward that this brought."""
+    env, policy = world
+    recorder = Recorder(env, policy.agent, ENVS, "float32", control=True)
+    params = recorder.params(0)
+    state = recorder.start(0, params)["state"]
+    arrays = recorded.read(0, list(recorded.sizes))
+    first = {name: array[:, 0] for name, array in arrays.items()}
+    most = policy.agent.distribution.bins - 1
+    action = np.rint((first["action"] + 1) / 2 * most).astype(np.int32)
+    np.testing.assert_allclose(first["action"], 2 * action / most - 1, atol=1e-6)
+    after = jax.jit(jax.vmap(env.step, in_axes=(0, 0, None)))(state, action, params)
+    body = jax.vmap(lambda p: read(env.scene, p))(state.physics)
+    for name, expected in {
+        "reward": after.reward,
+        "servo": after.target,
+        "distance": state.distance,
+        "cube_pos": body.cube_pos,
+        "cube_quat": body.cube_quat,
+        "fingertips": body.fingertips,
+        "joint_angle": body.joint_angle,
+        SENSE + "touch": state.obs["touch"],
+    }.items():
+        np.testing.assert_allclose(first[name], expected, atol=1e-5, err_msg=name)
+    # What remains is as long as the distance, and leads from the cube to the goal.
+    length = np.linalg.norm(arrays["remaining"], axis=-1)
+    np.testing.assert_allclose(length, arrays["distance"], atol=2e-3)
+    turn = targets.rotation_vector(arrays["cube_quat"], arrays["goal"])
+    np.testing.assert_allclose(turn, arrays["remaining"], atol=2e-3)
+    # A goal is another one when its segment is, neither before nor after.
+    other = np.abs(np.diff(arrays["goal"], axis=1)).max(-1) > 1e-6
+    np.testing.assert_array_equal(other, np.diff(arrays["segment"], axis=1) != 0)
+    assert arrays["success"].any()
+
+
+@pytest.mark.parametrize("name", ["multi_categorical", "tanh_normal", "beta"])
+def test_the_command_is_what_is_done_on_average(name):
+    """Of a tanh-normal in the median."""
+    made = distributions.make(name, 2, 5)
+    logits = jax.random.normal(jax.random.PRNGKey(3), (made.num_outputs,))
+    many = jax.numpy.broadcast_to(logits, (40_000, made.num_outputs))
+    done = np.asarray(made.sample(many, jax.random.PRNGKey(4)), np.float64)
+    if name == "multi_categorical":
+        done = done / 2 - 1  # bins 0 to 4
+    average = np.median(done, 0) if name == "tanh_normal" else done.mean(0)
+    np.testing.assert_allclose(expected_action(made, logits), average, atol=0.02)
+
+
+def test_the_control_network_sees_senses_as_the_trained_one_does(world):
+    _, policy = world
+    moved = jax.tree.map(lambda x: x + 1.0, policy.stats.mean)
+    policy = dataclasses.replace(policy, stats=policy.stats.replace(mean=moved))
+    control = record.control_of(policy)
+    assert control.stats is policy.stats
+    kernels = [p.params["params"]["M1"]["layer1"]["kernel"] for p in (policy, control)]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.01
+
+
+def by_hand(folder, config, shards=3, envs=8) -> tuple[Recording, dict]:
+    """A recording of random numbers, its episodes as long as it, of two goals each."""
+    rng = np.random.default_rng(0)
+    steps, shape = shards * LENGTH, (envs, shards * LENGTH)
+    sizes = dict.fromkeys(targets.NEEDED, 3) | {"goal": 4, "cube_quat": 4}
+    sizes |= {AREA + "X": 5, "joint_angle": 2}
+    arrays = {
+        n: rng.normal(size=(*shape, u)).astype(np.float32) for n, u in sizes.items()
+    }
+    arrays |= {
+        n: rng.normal(size=shape).astype(np.float32)
+        for n in ("reward", "value", "distance")
+    }
+    arrays["cube_quat"] /= np.linalg.norm(arrays["cube_quat"], axis=-1, keepdims=True)
+    time, env = np.arange(steps), np.arange(envs)[:, None]
+    arrays["segment"] = 2 * env + (time >= steps // 2)
+    arrays["episode"] = env + 0 * time
+    arrays["began"] = (time == 0) & (env >= 0)
+    arrays["success"] = (time == steps // 2 - 1) & (env >= 0)
+    arrays["ended"] = np.zeros(shape, bool)
+    names = [f"{i:05d}.npz" for i in range(shards)]
+    for index, name in enumerate(names):
+        part = slice(index * LENGTH, (index + 1) * LENGTH)
+        record.save(folder / name, {n: a[:, part] for n, a in arrays.items()})
+    made = recording.Settings(
+        steps * envs, envs, LENGTH, 0, 0, "native", "float32", False
+    )
+    sizes = {n: a.shape[2] if a.ndim > 2 else 1 for n, a in arrays.items()}
+    recording.write_manifest(folder, made, config, sizes, names)
+    return Recording(folder), arrays
+
+
+def test_the_planning_profile_is_of_actions_and_commands_ahead(world, tmp_path):
+    """All leads on the samples of the longest, also beside the sources of their own."""
+    made, arrays = by_hand(tmp_path, world[0].config)
+    found = gather.gather(made, groups=3)
+    window, lift = found.windows[gather.PROFILE], rivals.Lift(made, found.senses)
+    leads = gather.profile_leads(made.step_seconds)
+    longest, steps = max(leads.values()), 3 * LENGTH
+    segment = arrays["segment"]
+    whole = np.zeros(segment.shape, bool)
+    whole[:, : steps - longest] = segment[:, longest:] == segment[:, : steps - longest]
+    assert window.sums.samples == whole.sum() == 8 * (steps - 2 * longest)
+    rows = {AREA + "X": [], **{name: [] for name in rivals.AHEAD_ONLY}}
+    ahead = []
+    for shard in range(3):
+        part = np.zeros(whole.shape, bool)
+        part[:, shard * LENGTH : (shard + 1) * LENGTH] = True
+        env, at = np.nonzero(whole & part)
+        rows[AREA + "X"].append(arrays[AREA + "X"][env, at])
+        for name, x in lift(shard, whole[part].reshape(8, LENGTH)).items():
+            rows[name].append(x)
+        ahead.append(
+            {
+                f"{what} {lead:g}": arrays[what][env, at + late]
+                for lead, late in leads.items()
+                for what in ("action", "command")
+            }
+        )
+    assert set(window.slices) == set(ahead[0])
+    for source, parts in rows.items():
+        x, sums = np.concatenate(parts).astype(float), window.sums.moments(source)
+        cross = sums.xy.sum(0) - np.outer(sums.x_sum.sum(0), sums.y_sum.sum(0)) / len(x)
+        for name, columns in window.slices.items():
+            y = np.concatenate([part[name] for part in ahead]).astype(float)
+            expected = (x - x.mean(0)).T @ (y - y.mean(0))
+            np.testing.assert_allclose(cross[:, columns], expected, atol=0.05)
+
+
+def test_what_is_kept_of_a_step_stays_together(world, tmp_path):
+    made, arrays = by_hand(tmp_path, world[0].config)
+    kept = gather.gather(made, groups=3, max_kept=200).kept
+    whole = {tuple(x): i for i, x in enumerate(arrays[AREA + "X"].reshape(-1, 5))}
+    at = np.array([whole[tuple(x)] for x in kept.sources[AREA + "X"]])
+    env, step = np.divmod(at, 3 * LENGTH)
+    assert 100 < len(at) <= 200
+    for name in ("goal", "segment"):
+        np.testing.assert_array_equal(kept.extra[name], arrays[name][env, step])
+    np.testing.assert_array_equal(kept.sources["action"], arrays["action"][env, step])
+    before = arrays["reward"][env, step - 1]
+    past = kept.valid[gather.PAST]
+    np.testing.assert_array_equal(kept.y[gather.PAST][past, 0], before[past])
+    # Ordered by start and time; all of an environment here is one start, of one group.
+    order = kept.start * 1000 + step
+    assert (np.diff(order) > 0).all()
+    assert len(np.unique(np.c_[kept.start, env, kept.group], axis=0)) == 8
+
+
+def test_turns_made_are_classes_of_steps_whose_window_is_whole(
+    world, tmp_path, monkeypatch
+):
+    made, _ = by_hand(tmp_path, world[0].config)
+    found = gather.gather(made, groups=3)
+    seen = []
+    monkeypatch.setattr(
+        tuning, "tuning", lambda x, label, start, **_: seen.append(label)
+        or pd.DataFrame({"unit": [0]}),
+    )  # fmt: skip
+    depth = {"X": 1}
+    table = run._tuning(found, (AREA + "X",), None, AREA, depth)["tuning_units"]
+    (label,) = seen
+    valid = found.kept.valid[tuning.MADE]
+    assert valid.any()
+    assert not valid.all()
+    # Random orientations: every turn is large enough for a class.
+    np.testing.assert_array_equal(label >= 0, valid)
+    assert table[["area", "policy", "turn"]].values.tolist() == [
+        ["X", "trained", "made"]
+    ]
+    own = pd.DataFrame({"source": [CONTROL + "X", SENSE + "touch", "action"]})
+    told = run.labelled(own, CONTROL, depth).set_index("area")
+    assert told["policy"].to_dict() == {
+        "X": "untrained", "touch": "both", "present action": "both",
+    }  # fmt: skip
+    assert told["depth"].to_dict() == {"X": 1, "touch": 0, "present action": 0}
+
+
 def test_depths_follow_the_wiring(recorded, world):
     depth = run.depths(recorded, world[1])
     assert depth["touch"] == 0
@@ -374,6 +553,10 @@ def test_the_command_goes_on_after_it_was_killed_and_writes_a_whole_report(tmp_p
     assert {"PMC", "M1", "touch", "present action"} <= set(decoded["area"])
     claims = pd.read_csv(out / "tables" / "claims.csv")
     assert claims["verdict"].notna().all()
+    # Two networks, whose weights differ: what drives their actions does, too.
+    drive = pd.read_csv(out / "tables" / "saliency.csv").set_index(["source", "sense"])
+    pair = [drive[drive["policy"] == who]["share"] for who in ("trained", "untrained")]
+    assert (pair[0]["actions"] - pair[1]["actions"]).abs().max() > 1e-4
     blocks = pd.read_csv(out / "tables" / "jackknife.csv")
     told = blocks[blocks["target"] == "command"]
     assert {"trained", "untrained", "both"} == set(told["policy"])

@@ -79,3 +79,32 @@ def test_goals_are_classed_by_where_they_were_when_given(counted):
         "goals reached, by how far they were: 0° to 45°: 100.0 % of 1, "
         "90° to 135°: 0.0 % of 1, 135° to 180°: 0.0 % of 1"
     )
+
+
+def test_the_summary_of_three_episodes_by_hand():
+    """0, 0 and 3 goals; the first ended in a state that was no number, two went on to the end."""
+    tally = tallies.begin(3).replace(
+        goals=jnp.array([0.0, 0.0, 3.0]),
+        over=jnp.array([True, True, False]),
+        invalid=jnp.array([1.0, 0.0, 0.0]),
+        complete=jnp.array([0.0, 1.0, 1.0]),
+    )
+    found = tallies.summary(tally, control_seconds=0.08)
+    goals = found["goals"]
+    assert (goals["mean"], goals["median"], goals["max"]) == (1.0, 0.0, 3)
+    assert goals["sd"] == pytest.approx(np.sqrt(3))  # (1 + 1 + 4) / 2
+    assert goals["ci95"] == pytest.approx(4.3027, rel=1e-4)  # t of two, over √3 / √3
+    assert found["complete_rate"] == pytest.approx(2 / 3)
+    assert found["invalid_rate"] == pytest.approx(1 / 3)
+    assert found["unfinished"] == 1
+
+
+def test_every_end_is_counted_as_itself():
+    ends = ("dropped", "timed_out", "complete", "invalid")
+    metrics = {name: jnp.eye(4)[i] for i, name in enumerate(ends)}
+    metrics["success"] = jnp.zeros(4)
+    before = SimpleNamespace(distance=jnp.zeros(4), goal_step=jnp.zeros(4))
+    after = SimpleNamespace(metrics=metrics, reward=jnp.zeros(4))
+    tally = tallies.count(tallies.begin(4), before, after, jnp.ones(4, bool))
+    for i, name in enumerate(ends):
+        np.testing.assert_array_equal(getattr(tally, name), np.eye(4)[i])

@@ -166,7 +166,7 @@ def _short(value) -> str:
         return "–"
     # Adding 0 after rounding turns −0.00 into 0.00.
     text = f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")
-    return text if text.endswith("1.00") else text.replace("0.", ".", 1)
+    return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
 
 
 def _section(section: Section, folder: Path) -> str:
