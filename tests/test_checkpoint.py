@@ -351,6 +351,7 @@ def test_saving_again_after_a_fall_back_replaces_the_abandoned_future(saved):
     Checkpoints(saved.run_dir).save(3, learner(seed=30))
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc")
 def test_what_counts_as_whole_is_on_the_disk_before(tmp_path, monkeypatch):
     """Against a power cut: contents, then the manifest, then the names; only then others go."""
     events, folder = [], tmp_path / "checkpoints"
