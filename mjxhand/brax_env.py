@@ -95,7 +95,9 @@ class BraxEnv(envs.Env):
         )
 
     def _observe(self, state: State) -> dict[str, jax.Array]:
-        seen = [x for name, x in state.obs.items() if name != PRIVILEGED]
+        # By name: a state that went through `jit` or `vmap` has them in another order.
+        names = [name for name in self.env.observation_sizes if name != PRIVILEGED]
+        seen = [state.obs[name] for name in names]
         return {
             "state": jnp.concatenate(seen),
             "privileged_state": jnp.concatenate([*seen, state.obs[PRIVILEGED]]),

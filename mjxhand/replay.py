@@ -97,8 +97,10 @@ class Replay:
             self.data.mocap_quat[:] = sign.quat
         mujoco.mj_forward(self.model, self.data)
         below = self.renderer.project_below(self.data, self.data.mocap_pos[0])
+        # The last picture of an episode comes after its last step.
+        reached = since >= self.control and self.trajectory["success"][t]
         caption = Caption(
-            goals=int(self.trajectory["goals"][t]),
+            goals=int(self.trajectory["goals"][t]) + bool(reached),
             text=sign.text,
             goal_time=float(self.trajectory["goal_step"][t]) * self.control + since,
             episode_time=float(self.trajectory["episode_step"][t]) * self.control

@@ -59,9 +59,19 @@ def test_ends_are_true_resets_and_time_outs_are_truncations(env):
     np.testing.assert_array_equal(state.pipeline_state.episode_step, 0)
     # Another start and another goal, not the first ones again as brax's wrapper gives.
     assert (jnp.abs(state.pipeline_state.goal - first).max(-1) > 1e-3).all()
+    # What is seen then is of the new episode.
+    seen = jax.vmap(env._observe)(state.pipeline_state)
+    for name, value in seen.items():
+        np.testing.assert_array_equal(state.obs[name], value)
+    second = np.asarray(state.pipeline_state.goal)
+    assert len(np.unique(second, axis=0)) == 4
     state = step(state, jnp.zeros((4, 20)))
     np.testing.assert_array_equal(state.info["steps"], 1)
     np.testing.assert_array_equal(state.done, 0)
+    for _ in range(9):
+        state = step(state, jnp.zeros((4, 20)))
+    np.testing.assert_array_equal(state.done, 1)
+    assert (np.abs(state.pipeline_state.goal - second).max(-1) > 1e-3).all()
 
 
 def test_nothing_follows_an_end_where_actions_are_repeated(env):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -348,6 +349,55 @@ def test_saving_again_after_a_fall_back_replaces_the_abandoned_future(saved):
     assert again.updates() == [2, 3, 4]
     assert bits(again.restore_learner(learner())[1]) == bits(learner(seed=40))
     Checkpoints(saved.run_dir).save(3, learner(seed=30))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc")
+def test_what_counts_as_whole_is_on_the_disk_before(tmp_path, monkeypatch):
+    """Against a power cut: contents, then the manifest, then the names; only then others go."""
+    events, folder = [], tmp_path / "checkpoints"
+    fsync, rename, replace, rmtree = os.fsync, os.rename, os.replace, shutil.rmtree
+
+    def name(path):
+        return Path(path).relative_to(folder).as_posix()
+
+    def synced(handle):
+        events.append(("sync", name(os.readlink(f"/proc/self/fd/{handle}"))))
+        fsync(handle)
+
+    def moved(move):
+        def moved(a, b):
+            if folder in Path(b).parents:
+                events.append(("name", name(b)))
+            move(a, b)
+
+        return moved
+
+    def removed(path, *args, **options):
+        events.append(("remove", name(path)))
+        rmtree(path, *args, **options)
+
+    with Checkpoints(tmp_path) as checkpoints:
+        for update in (1, 2, 3):
+            checkpoints.save(update, {"w": np.zeros(3)})
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", moved(rename))
+    monkeypatch.setattr(os, "replace", moved(replace))
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", removed)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(4, {"w": np.zeros(3)})
+    monkeypatch.undo()
+    new = folder / "00000004"
+    files = [p.relative_to(new).as_posix() for p in new.rglob("*") if p.is_file()]
+    manifest = events.index(("sync", ".00000004/.manifest.json.tmp"))
+    for file in set(files) - {"manifest.json"}:
+        assert ("sync", f".00000004/{file}") in events[:manifest], file
+    assert events[manifest + 1 :] == [
+        ("name", ".00000004/manifest.json"),
+        ("name", "00000004"),
+        ("sync", "."),
+        ("name", ".old-00000001"),
+        ("remove", ".old-00000001"),
+    ]
 
 
 def test_a_failing_save_is_one_line_and_leaves_the_others(saved, monkeypatch):

@@ -280,6 +280,17 @@ def test_every_draw_of_a_step_has_a_key_of_its_own(env, start, monkeypatch):
     assert len({tuple(np.asarray(key)) for key in keys}) == len(keys) == 5
 
 
+def test_contacts_that_were_lost_are_told(env, start, monkeypatch):
+    one = jax.tree.map(lambda x: x[0], start)
+    for lost in (True, False):
+        monkeypatch.setattr(
+            env_module,
+            "simulate",
+            lambda *_, lost=lost: (one.physics, jnp.bool_(True), jnp.bool_(lost)),
+        )
+        assert env.step(one, HOLD[0]).metrics["overflow"] == lost
+
+
 def test_last_goal_completes_the_episode(start, step):
     state = start.replace(goal=start.physics.qpos[:, 27:], goals=start.goals + 2)
     state = step(state, HOLD)

@@ -28,6 +28,13 @@ def test_continuous_actions_are_a_box():
     assert env.action_space == gymnasium.spaces.Box(-1.0, 1.0, (20,), np.float32)
 
 
+def test_single_episodes_differ_by_their_seed_and_from_one_to_the_next(envs):
+    env = gym.HandEnv(envs.env)
+    goals = [env.reset(seed=seed)[0]["goal"].tolist() for seed in (1, 2, 1, None, None)]
+    assert goals[2] == goals[0]
+    assert len(set(map(tuple, goals))) == 4
+
+
 def test_the_vector_environment_keeps_to_its_spaces(envs):
     assert isinstance(envs, gymnasium.vector.VectorEnv)
     obs, info = envs.reset(seed=3)
@@ -55,9 +62,15 @@ def test_an_episode_ends_and_the_next_begins_in_the_same_step(envs):
     np.testing.assert_array_equal(info["final_info"]["length"], 10)
     # The hand that was held still has sagged a little; the new episode's has not.
     assert not np.array_equal(info["final_obs"][0]["goal"], obs["goal"][0])
+    begun = obs["goal"].copy()
     _, _, _, truncated, info = envs.step(still)
     assert not truncated.any()
     np.testing.assert_array_equal(info["length"], 1)
+    # The episodes after those are others again.
+    for _ in range(9):
+        obs, _, _, truncated, _ = envs.step(still)
+    assert truncated.all()
+    assert np.abs(obs["goal"] - begun).max(1).min() > 1e-3
 
 
 class Toy(gymnasium.Env):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,6 +110,15 @@ def test_going_on_is_a_new_episode_of_the_same_hand():
     assert on.metrics["return"] == 0
     after = step(on, jnp.full(20, 5, jnp.int32), env.params)
     assert after.episode_step == 1
+
+
+def test_going_on_stays_in_the_same_world():
+    env = mjxhand.make(
+        "reorient", impl="native", pool_size=8, randomize="friction,push"
+    )
+    state = env.reset(jax.random.PRNGKey(0))
+    on = env.go_on(state, jax.random.PRNGKey(1), env.params)
+    chex.assert_trees_all_equal(on.world, state.world)
 
 
 def test_only_updates_keep_states():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+import probe_envs
 import pytest
 
 from mjxhand import checkpoint, cli, evaluate, finish, lines, lock, ppo, runs, train
@@ -371,18 +372,25 @@ def test_environments_that_start_anew_have_goals_as_far_as_the_run_has_come(
 
 
 def test_an_evaluation_of_another_seed_starts_from_other_states():
-    seeds = []
+    seeds, begun = [], []
 
     def make_params(seed):
         seeds.append(seed)
+        return probe_envs.PARAMS
+
+    def start(key, params):
+        begun.append((key.tolist(), float(params.goal_angle_max)))
         raise StopIteration
 
     env = types.SimpleNamespace(make_params=make_params, goal_steps=1)
     played = evaluate.Evaluator(env, None, episodes=1)
-    for seed in (0, 3):
+    played._start = start
+    for seed, far in ((0, 0.5), (3, 0.25)):
         with pytest.raises(StopIteration):
-            played._run(None, seed, 1.0)
+            played._run(None, seed, far)
     assert seeds == [evaluate.POOL_SEED, evaluate.POOL_SEED + 3]
+    # And its goals are as far as is asked for, whatever the task's own are.
+    assert begun == [([0, 0], 0.5), ([0, 3], 0.25)]
 
 
 def test_deterministic_means_that_nothing_is_drawn():

@@ -1,6 +1,7 @@
 """The back ends against plain mj_step and against each other."""
 
 import builtins
+import copy
 import gc
 import os
 import signal
@@ -18,6 +19,7 @@ import pytest
 from mjxhand import mjx_steps, physics, scene
 from mjxhand.config import ConfigError, PhysicsConfig, SceneConfig
 from mjxhand.native import KEPT, ThreadedStepper, blocks
+from mjxhand.physics_state import part
 
 BATCH = 32  # one compiled shape for every test of MJX
 CUPPED = SceneConfig(start_pose="cupped")
@@ -197,6 +199,33 @@ def test_native_in_a_forked_child(made, settled):
 
 def threads_of_native() -> int:
     return sum(t.name.startswith("mujoco") for t in threading.enumerate())
+
+
+def test_programs_call_the_stepper_of_their_own_model_and_settings(made):
+    """By its name: one compiled for another would step with the wrong numbers, in silence."""
+
+    def name(change="", factor=2.0, parts=None, **cfg):
+        model = copy.copy(made.mj_model)
+        if change:
+            part(model, change)[...] *= factor
+        return physics._fingerprint(model, PhysicsConfig(**cfg), parts or {})
+
+    slow = copy.copy(made.mj_model)
+    slow.opt.timestep *= 2
+    names = [
+        name(),
+        name("dof_damping"),
+        name("body_mass"),
+        name("opt.gravity"),
+        physics._fingerprint(slow, PhysicsConfig(), {}),
+        name(substeps=5),
+        name(threads=1),
+        name(parts={"dof_damping": np.s_[:]}),
+        name(parts={"dof_damping": np.s_[:3]}),
+    ]
+    assert len(set(names)) == len(names)
+    again = scene.build(CUPPED).mj_model
+    assert physics._fingerprint(again, PhysicsConfig(), {}) == names[0]
 
 
 def test_native_keeps_threads_of_the_last_few_steppers(made, settled):

@@ -1,5 +1,6 @@
 """Policies by name: lesions, weights of other runs, folders that are something else."""
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -22,6 +23,7 @@ from mjxhand import (
     presets,
     pretrained,
     render,
+    rotations,
     runs,
     widen,
 )
@@ -89,6 +91,140 @@ def test_evaluate_and_render_change_the_world(laptop, monkeypatch, argv, words):
             with pytest.raises(Stop):
                 main(["pretrained:laptop", *argv])
             assert f", {words}" in made.pop().label
+
+
+class Asked(Exception):
+    """Nothing more is wanted."""
+
+
+def test_evaluate_plays_what_it_was_asked_for(monkeypatch):
+    """Each option reaches what it is about, and no other."""
+    told = {}
+    loaded = types.SimpleNamespace(config="config", agent="agent")
+
+    def play(policy, *, seed):
+        told["played"] = (policy, seed)
+        raise Asked
+
+    def evaluator(*args):
+        told["evaluator"] = args
+        return play
+
+    def note(name, result):
+        def noted(*args, **options):
+            told[name] = (*args, options)
+            return result
+
+        return noted
+
+    monkeypatch.setattr(evaluate, "load_policy", note("loaded", loaded))
+    monkeypatch.setattr(evaluate, "lesioned", note("lesioned", loaded))
+    monkeypatch.setattr(evaluate, "make_env", note("env", "env"))
+    monkeypatch.setattr(evaluate, "Evaluator", evaluator)
+    argv = "RUN --step 7 --episodes 5 --seed 3 --deterministic --lesion PMC --impl jax"
+    argv += " --threshold 0.2 --goal-angle-max 1.5 --max-goals 9 --hold-wrist"
+    argv += " --randomize delay --object-damping 0.003 --sequence l_r"
+    with pytest.raises(Asked):
+        evaluate.main(argv.split())
+    assert told["loaded"] == ("RUN", 7, {})
+    assert told["lesioned"] == (loaded, "PMC", {})
+    changes = {
+        "impl": "jax",
+        "sequence": "l_r",
+        "threshold": 0.2,
+        "goal_angle_max": 1.5,
+        "max_goals": 9,
+        "hold_wrist": True,
+        "randomize": "delay",
+        "object_damping": 0.003,
+    }
+    assert told["env"] == ("config", changes)
+    assert told["evaluator"] == ("env", "agent", 5, True)
+    assert told["played"] == (loaded, 3)
+
+
+def test_a_film_shows_what_it_was_asked_for(laptop, monkeypatch, tmp_path):
+    told = {}
+    env = types.SimpleNamespace(
+        scene=types.SimpleNamespace(mj_model=None),
+        config=types.SimpleNamespace(control_seconds=0.08),
+    )
+
+    class Evaluator:
+        def __init__(self, *args):
+            told["evaluator"] = args
+
+        def record(self, policy, *, seed, steps):
+            told["recorded"] = (policy, seed, steps)
+            return "trajectory"
+
+    def make_env(config, **changes):
+        told["changes"] = {k: v for k, v in changes.items() if v is not None}
+        return env
+
+    def film(*args, **options):
+        told["film"] = (*args, options)
+        return args[2]
+
+    cut = types.SimpleNamespace(agent="agent")
+    monkeypatch.setattr(evaluate, "make_env", make_env)
+    monkeypatch.setattr(evaluate, "load_policy", lambda *of: of)
+    monkeypatch.setattr(evaluate, "Evaluator", Evaluator)
+    monkeypatch.setattr(
+        render,
+        "lesioned",
+        lambda policy, parts: told.update(cut=(policy, parts)) or cut,
+    )
+    monkeypatch.setattr(render, "Renderer", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(render, "film", film)
+    path = tmp_path / "a.gif"
+    argv = f"pretrained:laptop --out {path} --step 7 --seconds 4 --seed 3 --fps 20"
+    argv += " --deterministic --lesion PMC --hold-wrist --randomize delay --impl jax"
+    assert render.main(argv.split()) == 0
+    assert told["cut"] == (("pretrained:laptop", 7), "PMC")
+    assert told["changes"] == {"impl": "jax", "hold_wrist": True, "randomize": "delay"}
+    assert told["evaluator"] == (env, "agent", 1, True)
+    assert told["recorded"] == (cut, 3, 50)
+    shown, trajectory, out, options = told["film"]
+    assert (shown, trajectory, out) == (env, "trajectory", path)
+    assert options["fps"] == 20
+
+
+def test_untrained_is_what_the_run_began_with(smoke):
+    """Its own seed's weights."""
+    kernels = []
+    for seed in (0, 5):
+        config = dataclasses.replace(smoke, seed=seed)
+        sizes = Env(config).observation_sizes
+        made = agent.build(config, sizes, 20)
+        fresh = policy.untrained(policy.Policy(config, made, None, None, update=9))
+        assert fresh.update == 0
+        program = policy._program(config)
+        chex.assert_trees_all_equal(fresh.params, program.init_learner(seed).params)
+        kernels.append(jax.tree.leaves(fresh.params))
+    assert any(not np.array_equal(a, b) for a, b in zip(*kernels, strict=True))
+
+
+def test_a_recording_begins_where_episodes_do_and_tells_each_step(laptop):
+    """What it starts from, what was commanded, and what came of it; goals are a hair away."""
+    env = evaluate.make_env(
+        laptop.config, pool_size=4, goal_seconds=1.2, threshold=0.9, max_goals=3
+    )
+    seen = evaluate.Evaluator(env, laptop.agent, 2).record(laptop, steps=39)
+    assert all(len(x) == 39 for x in jax.tree.leaves(seen))
+    assert seen["began"][0]
+    assert seen["ended"][:-1].sum() > 1
+    assert seen["success"][:-1].sum() > 3
+    np.testing.assert_array_equal(seen["began"][1:], seen["ended"][:-1])
+    np.testing.assert_array_equal(seen["episode_step"] == 0, seen["began"])
+    there = rotations.angle_between(seen["goal"], seen["qpos"][:, 27:])
+    np.testing.assert_allclose(there, seen["distance"], atol=2e-3)
+    goes_on = ~seen["ended"][:-1]
+    np.testing.assert_array_equal(
+        seen["held"][1:][goes_on], seen["target"][:-1][goes_on]
+    )
+    more = seen["goals"][1:] - seen["goals"][:-1]
+    np.testing.assert_array_equal(more[goes_on], seen["success"][:-1][goes_on])
 
 
 def test_damping_of_the_object_is_changed_and_named(laptop):

@@ -89,7 +89,9 @@ def test_between_control_steps_a_world_of_its_own_is_simulated(smoke):
     config = replace(
         smoke,
         physics=replace(smoke.physics, impl="native"),
-        env=replace(smoke.env, randomize="link_mass,damping,gain,delay"),
+        env=replace(
+            smoke.env, randomize="link_mass,damping,gain,delay", goal_seconds=0.48
+        ),
     )
     env = Env(config)
     made = agent.build(config, env.observation_sizes, env.num_actuators)
@@ -111,6 +113,7 @@ def test_between_control_steps_a_world_of_its_own_is_simulated(smoke):
                 if not seen["ended"][t]:
                     joints = replay.data.qpos - seen["qpos"][t + 1]
                     off[bool(world)].append(np.abs(joints[:24]).max())
+    assert seen["ended"][:6].any()  # and the next episode has a world of its own
     assert max(off[True]) < 2e-3 < 0.02 < max(off[False])  # rad
     plain = scene.build(config.scene).mj_model
     np.testing.assert_array_equal(env.scene.mj_model.body_mass, plain.body_mass)
@@ -128,6 +131,15 @@ def test_events_are_announced_and_end_with_the_episode(replay):
     assert set(events[4:8]) == {"goal reached"}
     assert set(events[8:-4]) == {"dropped"}
     assert events[-4:] == [""] * 4
+
+
+def test_the_last_goal_of_an_episode_is_counted_in_its_last_picture(replay):
+    trajectory = replay.trajectory | {"ended": replay.trajectory["success"]}
+    replay.trajectory = {name: x[:2] for name, x in trajectory.items()}
+    captions = [caption for _, caption in replay.frames(fps=25)]
+    held = round(HOLD_SECONDS * 25)
+    assert [caption.goals for caption in captions] == [0] * 4 + [1] * held
+    assert {caption.event for caption in captions[4:]} == {"goal reached"}
 
 
 def test_caption_tells_the_angle_to_the_goal(replay, trajectory):
@@ -168,6 +180,18 @@ def test_mp4_plays_everywhere(env, trajectory, tmp_path):
     assert len(frames) == 12 + round(HOLD_SECONDS * 25)
     assert np.abs(frames[0] - frames[5]).mean() > 1  # a border flashes
     assert [p.name for p in path.parent.iterdir()] == ["film.mp4"]
+
+
+@pytest.mark.filterwarnings("error:os.fork")
+def test_mp4_runs_at_true_speed_at_any_rate(env, trajectory, tmp_path):
+    """Six control steps take 0.48 s."""
+    path = render.film(
+        env, trajectory, tmp_path / "film.mp4", fps=50, camera=render.Camera(**SMALL)
+    )
+    about = ffmpeg("-i", str(path)).stderr.decode()
+    seconds = 0.48 + HOLD_SECONDS
+    assert f"Duration: 00:00:{seconds:05.2f}" in about
+    assert "50 fps" in about
 
 
 @pytest.mark.parametrize("name", ["t10:30/a.mp4", "t10:30.mp4", "-x/a.mp4", "-x.mp4"])

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -23,6 +24,7 @@ from mjxhand import (
     pools,
     presets,
     rotations,
+    symmetry,
     tasks,
     touch,
     train,
@@ -191,6 +193,49 @@ def test_reach_success_gives_another_goal_and_the_last_completes(reaching):
     assert np.all(state.truncated & (state.metrics["complete"] == 1))
 
 
+def test_postures_lie_half_way_from_the_start_to_any(reaching, monkeypatch):
+    """Along each servo: uniform within the half of its range on either side of the start."""
+    scene, held = reaching.env.scene, []
+
+    def hold(scene, cfg, targets, seconds):
+        held.append(targets)
+        return pools.hold(scene, cfg, targets[:1], 0.08)
+
+    monkeypatch.setattr(reach, "pools", types.SimpleNamespace(hold=hold))
+    reaching.env.task.make_goals(0)
+    low, high = scene.ctrl_range.T
+    away = (held[0] - scene.start_ctrl) / (high - low)
+    below, above = (
+        0.5 * (end - scene.start_ctrl) / (high - low) for end in (low, high)
+    )
+    assert np.all((below <= away) & (away <= above))
+    np.testing.assert_allclose(away.min(0), below, atol=0.05)
+    np.testing.assert_allclose(away.max(0), above, atol=0.05)
+    np.testing.assert_allclose(away.mean(0), (below + above) / 2, atol=0.06)
+
+
+@pytest.mark.parametrize("name", ["reach", "opposition"])
+def test_fingertips_that_are_seen_wrongly_mislead_the_policy_alone(made, name):
+    env, start = made[name].env, made[name].start
+    one = jax.tree.map(lambda x: x[0], start)
+    body = read(env.scene, one.physics)
+    seen = body.replace(fingertips=body.fingertips + 0.001 * jnp.arange(15.0))
+    obs = env.task.observe(one.goal, body, seen)
+    np.testing.assert_array_equal(obs["vision"], seen.fingertips)
+    np.testing.assert_array_equal(obs["privileged"], one.obs["privileged"])
+    if name == "reach":
+        np.testing.assert_array_equal(obs["goal"], one.goal)
+        relative = reach.Reach(
+            dataclasses.replace(
+                env.config,
+                env=dataclasses.replace(env.config.env, goal_encoding="relative"),
+            ),
+            env.scene,
+        )
+        way = relative.observe(one.goal, body, seen)["goal"]
+        np.testing.assert_allclose(way + seen.fingertips, one.goal, atol=1e-6)
+
+
 # Opposition.
 
 
@@ -352,6 +397,34 @@ def test_noisy_pose_reaches_the_policy_only_and_the_critic_sees_the_truth():
     truth = rotations.canonical(state.physics.qpos[:, 27:])
     b = rotations.multiply(state.obs["vision"][:, 3:], rotations.conjugate(truth))
     assert np.mean(rotations.angle_between(a, b)) > 0.02
+
+
+def test_a_folded_pose_is_that_of_the_cube_as_seen():
+    noisy = make("reorient", pose_noise_angle=0.1, pose_encoding="folded")
+    obs = noisy.start.obs
+    true = rotations.canonical(noisy.start.physics.qpos[:, 27:])
+    folded = jax.vmap(symmetry.fold)(true)
+    off = np.asarray(rotations.angle_between(obs["vision"][:, 3:], folded))
+    assert 0.02 < np.median(off) < 0.2
+    assert np.allclose(
+        rotations.angle_between(obs["privileged"][:, 28:], true), 0, atol=2e-3
+    )
+
+
+def test_an_object_is_lost_beneath_the_palm_or_out_of_reach():
+    task = mjxhand.make("reorient", impl="native", pool_size=2).task
+
+    def lost(*place):
+        body = types.SimpleNamespace(
+            cube_in_palm=jnp.array(place), cube_height=-place[1]
+        )
+        return bool(task.dropped(body))
+
+    # Out of the palm is -y; the fingertips of the open hand are 0.14 m away.
+    assert not lost(0.0, -0.01, 0.0)
+    assert lost(0.0, 0.01, 0.0)
+    assert not lost(0.0, -0.036, 0.236)
+    assert lost(0.0, -0.036, 0.24)
 
 
 def test_pushes_kick_the_object_alone_at_the_stated_rate():

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from mjxhand import evaluate, export, metrics, runs, train
+from mjxhand import evaluate, export, metrics, runs, storage, train
 from mjxhand.arrays import PIECE
 from mjxhand.config import ConfigError
 from mjxhand.presets import PRESETS
@@ -92,6 +92,18 @@ def test_evaluate_command_is_repeatable(trained, tmp_path):
     assert results[0] == results[1]
     assert results[0]["seed"] == 7
     assert results[0]["impl"] == "native"
+
+
+def test_a_policy_is_of_the_update_that_is_asked_for(trained):
+    out, _ = trained
+    checkpoints = train.Checkpoints(out)
+    assert checkpoints.updates() == [2, 4]
+    for step, update in ((2, 2), (4, 4), (None, 4)):
+        loaded = evaluate.load_policy(out, step)
+        assert loaded.update == update
+        saved = checkpoints.arrays(update)["learner"]
+        for name, value in storage.to_arrays({"params": loaded.params}).items():
+            np.testing.assert_array_equal(value, saved[name])
 
 
 def test_checkpoint_of_another_network_is_refused(trained, capsys):
@@ -247,6 +259,24 @@ def test_environments_that_are_not_there_cannot_be_taken_along(tmp_path):
         export.export(bare, to, with_environments=True)
     assert not to.exists()
     assert export.export(bare, to) == 1
+
+
+def test_what_is_exported_is_the_newest_that_is_whole(tmp_path, capsys):
+    folder, to = runs.prepare(tmp_path / "run", PRESETS["smoke"]), tmp_path / "to"
+    with train.Checkpoints(folder) as checkpoints:
+        for update in (1, 2, 3):
+            checkpoints.save(update, {"w": np.full(3, update)}, {"x": np.ones(2)})
+    (checkpoints.folder / "00000003" / "manifest.json").write_text("{}")
+    (folder / metrics.FILE).write_text('{"update": 1}\n{"update": 2}\n')
+    assert export.export(folder, to) == 2
+    copied = train.Checkpoints(to)
+    assert copied.updates() == [2]
+    assert {k: v.keys() for k, v in copied.arrays(2).items()} == {"learner": {"w"}}
+    np.testing.assert_array_equal(copied.arrays(2)["learner"]["w"], 2)
+    assert metrics.read(to) == [{"update": 1}, {"update": 2}]
+    whole = tmp_path / "whole"
+    assert export.export(folder, whole, with_environments=True) == 2
+    np.testing.assert_array_equal(train.Checkpoints(whole).arrays(2)["actors"]["x"], 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 from unittest import mock
 
 import jax
@@ -314,6 +315,22 @@ def test_pretraining_learns_the_poses_it_is_shown(smoke):
     assert np.median(after.position) < 0.5 * np.median(before.position)
 
 
+def test_a_stream_tells_its_errors_in_degrees_and_millimetres(smoke):
+    """Of three cubes; two lie 3 mm on either side of the third."""
+    off = pose.Errors(angle=np.radians([10.0, 20.0, 40.0]), position=np.full(3, 0.002))
+    told = np.zeros((3, 7), np.float32)
+    told[:, 0] = 0.4, 0.403, 0.397
+    learning = types.SimpleNamespace(
+        stream=types.SimpleNamespace(visual=None), errors=lambda *test: off
+    )
+    with mock.patch.object(vision, "frame_of", return_value=(32, 32, 3)):
+        about = pretrain._about(smoke, learning, ([], told), frames=7)
+    assert about["angle_degrees"] == {"median": 20.0, "p90": 36.0}
+    assert about["position_mm"] == {"median": 2.0, "p90": 2.0}
+    assert about["position_mm_of_the_mean"] == {"median": 3.0, "p90": 3.0}
+    assert (about["frames"], about["test_frames"]) == (7, 3)
+
+
 def test_file_of_a_stream(stream, smoke, tmp_path):
     held, about = vision_file.read(stream)
     assert about["frame"] == [32, 32, 3]
@@ -422,6 +439,27 @@ def test_a_round_that_does_not_end_in_time_leaves_a_word(smoke, monkeypatch, cap
         "stopped in the first round: nothing is written to v.npz",
         "stopped; v.npz holds what 8,192 frames taught",
     ]
+
+
+def test_a_stream_is_tested_on_start_states_that_it_never_learned_from(
+    smoke, monkeypatch
+):
+    began, hands, learning = [], mock.MagicMock(), mock.MagicMock()
+    hands.side_effect = lambda config, seed: began.append(seed) or hands.made
+    hands.made.restart = began.append
+    hands.made.draw.return_value = ([], [])
+    learning.return_value.learn.return_value = 0.0
+    learning.return_value.params = 0.0
+    for name, fake in (("Hands", hands), ("Learning", learning)):
+        monkeypatch.setattr(pretrain, name, fake)
+    monkeypatch.setattr(pretrain, "_about", lambda *_, frames: {"frames": frames})
+    monkeypatch.setattr(pretrain, "sentence", lambda about: "learned")
+    monkeypatch.setattr(vision_file, "write", lambda *_: None)
+    options = pretrain.PretrainOptions(out="v.npz", frames=3 * pretrain.ROUND)
+    pretrain.pretrain(smoke, options)
+    assert len(set(began)) == len(began) == 1 + 3
+    pretrain.pretrain(dataclasses.replace(smoke, seed=1), options)
+    assert len(set(began)) == 8
 
 
 @pytest.mark.parametrize(
