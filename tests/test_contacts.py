@@ -219,12 +219,30 @@ def test_nearest_points_of_segments_that_are_parallel_cross_or_end_short():
     np.testing.assert_allclose(gap, [1, 1, 1.5, 1], atol=1e-6)
 
 
+OF_PAIRS = {
+    "friction": "friction",
+    "solref": "solref",
+    "solreffriction": "solreffriction",
+    "solimp": "solimp",
+}
+"""What MuJoCo gives a contact of its pair: the model's name of it, and the contact's."""
+
+
 def test_the_deepest_contacts_of_the_scene_are_kept():
     """All of its pairs at once, some fingers and the cube in one another."""
     slots = 4
     made = scene.build(SceneConfig(max_contact_points=slots))
     model, data = made.mj_model, mujoco.MjData(made.mj_model)
     rng = np.random.default_rng(0)
+    for field in OF_PAIRS:  # each pair has its own
+        value = getattr(model, f"pair_{field}")
+        value[:] = rng.uniform(0.1, 0.9, value.shape)
+    of_pair = {
+        frozenset(pair): number
+        for number, pair in enumerate(
+            zip(model.pair_geom1.tolist(), model.pair_geom2.tolist(), strict=True)
+        )
+    }
     m, d = mjx.put_model(model, impl="jax"), mjx.make_data(model, impl="jax")
     collide = jax.jit(contacts.collider(model))
     full = 0
@@ -247,6 +265,13 @@ def test_the_deepest_contacts_of_the_scene_are_kept():
             atol=1e-5,
         )
         assert (np.linalg.det(frame) > 0).all()
+        pairs = [of_pair[frozenset(geoms)] for geoms in contact.geom.tolist()]
+        for field, wanted in OF_PAIRS.items():
+            np.testing.assert_allclose(
+                getattr(contact, wanted),
+                getattr(model, f"pair_{field}")[pairs],
+                rtol=1e-6,
+            )
         for condim in (1, 4):
             of = contact.dim == condim
             assert of.sum() == slots

@@ -112,6 +112,15 @@ def test_same_key_same_state_and_observing_changes_nothing(env, start):
         assert np.allclose(first[name], one.obs[name], atol=1e-5)
 
 
+def test_start_states_follow_the_seed(smoke):
+    """So that runs of two seeds do not begin alike."""
+    for seed in (0, 3):
+        env = env_module.Env(dataclasses.replace(smoke, seed=seed))
+        other = env.make_params(3 - seed).pool.qpos
+        assert np.array_equal(env.params.pool.qpos, env.make_params(seed).pool.qpos)
+        assert not np.array_equal(env.params.pool.qpos, other)
+
+
 def test_goals_are_uniform_and_never_solved(env, reset):
     states = jax.vmap(env.reset)(jax.random.split(jax.random.PRNGKey(3), 4096))
     angle = scipy_angle(states.goal, states.physics.qpos[:, 27:])

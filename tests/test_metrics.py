@@ -39,6 +39,14 @@ def test_one_object_per_update_readable_at_once(tmp_path):
     assert [entry["update"] for entry in read(tmp_path)] == [1, 2]
 
 
+def test_of_an_update_told_twice_the_last_counts(tmp_path):
+    """As where a run was killed after its line and before its checkpoint."""
+    with Metrics(tmp_path) as metrics:
+        for update, sps in ((1, 1.0), (2, 2.0), (1, 3.0)):
+            metrics.write(line(update, sps=sps))
+    assert [(x["update"], x["sps"]) for x in read(tmp_path)] == [(1, 3.0), (2, 2.0)]
+
+
 def test_nan_and_infinity_become_null(tmp_path):
     with Metrics(tmp_path) as metrics:
         metrics.write({"update": 1, "a": math.nan, "b": -math.inf, "c": 2.0})

@@ -348,6 +348,31 @@ def test_settled_cubes_are_held(made, settled):
     assert physics.is_held(made, *state, sensordata).mean() > 0.99
 
 
+@pytest.mark.parametrize(
+    ("place", "speed", "held"),
+    [
+        ((0, 0, 0.05), 0.29, True),
+        ((0, 0, 0.05), 0.31, False),  # it falls
+        ((0.1, 0, 0.05), 0.0, True),
+        ((0.11, 0, 0.05), 0.0, False),  # 12.1 cm away
+        ((0, 0, -0.01), 0.0, False),  # behind the palm
+        ((0, 0, np.nan), 0.0, False),
+    ],
+)
+def test_a_cube_is_held_within_reach_of_the_palm_and_not_falling(
+    made, place, speed, held
+):
+    """`place` is along two axes in the palm and away from it, m; m/s down."""
+    palm = np.array([*np.eye(3)[made.palm_normal == 0], made.palm_normal])
+    qpos = made.start_qpos[None]
+    qvel = np.zeros((1, made.mj_model.nv))
+    qvel[:, made.cube_qvel] = (0, 0, -speed, 9, 9, 9)  # a cube may turn
+    sensordata = np.zeros((1, made.mj_model.nsensordata))
+    sensordata[:, made.sensors["cube_in_palm"]] = np.array(place) @ palm
+    state = (qpos, qvel, np.zeros_like(qvel), sensordata)
+    assert physics.is_held(made, *state).tolist() == [held]
+
+
 def test_settled_orientations_are_spread(settled, made):
     """Uniform when dropped; held, any face may be up and any way round."""
     quat = settled.qpos[:, 27:31].astype(np.float64)
