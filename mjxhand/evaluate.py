@@ -4,9 +4,11 @@ Every environment plays one whole episode and every episode counts: none is cut 
 is left out for being long.
 """
 
+import dataclasses
 import functools
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,7 @@ class Evaluator:
         self._length = -(-env.goal_steps // BLOCKS)
         # Start states are settled on the host, which takes seconds: lesions share theirs.
         self._params = functools.lru_cache(maxsize=1)(env.make_params)
-        self._start = jax.jit(self._begin)
+        self._start = jax.jit(self._begin, static_argnames="copies")
         self._block = jax.jit(self._play)
 
     def __call__(
@@ -102,6 +104,28 @@ class Evaluator:
         far = self.env.config.env.goal_angle_max
         tally, _ = self._run(policy, seed, far)
         return self._summary(policy, tally, seed, far), tallies.per_episode(tally)
+
+    def together(
+        self, policies: Sequence[Policy], *, seed: int = 0
+    ) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+        """What `each` gives of every one of several lesions of a policy, played in one batch.
+
+        An accelerator takes a control step of many environments in little more time than one of
+        few. One program serves any as many lesions.
+        """
+        far = self.env.config.env.goal_angle_max
+        params = [policy.params for policy in policies]
+        params = lesions.side_by_side(params, self.episodes)
+        all_of_them = dataclasses.replace(policies[0], params=params)
+        tally, _ = self._run(all_of_them, seed, far, copies=len(policies))
+        told = []
+        for place, policy in enumerate(policies):
+            rows = slice(place * self.episodes, (place + 1) * self.episodes)
+            own = jax.tree.map(lambda x, rows=rows: x[rows], tally)
+            told.append(
+                (self._summary(policy, own, seed, far), tallies.per_episode(own))
+            )
+        return told
 
     def record(self, policy: Policy, *, seed: int = 0, steps: int) -> dict[str, Any]:
         """What a film of the first environment needs, for `steps` control steps.
@@ -160,11 +184,15 @@ class Evaluator:
         goal_angle_max: float,
         steps: int = 0,
         every_episode: bool = True,
+        copies: int = 1,
     ) -> tuple[Any, dict[str, Any]]:
-        """The tally, and the first environment's first `steps` frames; on the host."""
+        """The tally, and the first environment's first `steps` frames; on the host.
+
+        With `copies`, every episode is played so many times: rows of the tally in that order.
+        """
         params = self._params(POOL_SEED + seed)
         params = params.replace(goal_angle_max=np.float32(goal_angle_max))
-        carry = self._start(jax.random.PRNGKey(seed), params)
+        carry = self._start(jax.random.PRNGKey(seed), params, copies=copies)
         whole = jax.tree.map(np.array, carry.tally)
         # The longest episode spends the whole time of a goal on each; a film may go on.
         most = max(self.env.task.num_goals * self.env.goal_steps, steps)
@@ -196,14 +224,16 @@ class Evaluator:
         gains = jax.tree.leaves(policy.params.get(lesions.COLLECTION, {}))
         return self.env.physics.impl == "native" and all(x.ndim < 2 for x in gains)
 
-    def _begin(self, key: jax.Array, params: EnvParams) -> "_Carry":
+    def _begin(self, key: jax.Array, params: EnvParams, copies: int) -> "_Carry":
         keys = jax.random.split(key, self.episodes + 1)
+        state = jax.vmap(self.env.reset, in_axes=(0, None))(keys[1:], params)
+        number = copies * self.episodes
         return _Carry(
-            state=jax.vmap(self.env.reset, in_axes=(0, None))(keys[1:], params),
-            memory=self.agent.initial_carry(self.episodes),
-            began=jnp.ones(self.episodes, bool),
-            tally=tallies.begin(self.episodes),
-            place=jnp.arange(self.episodes),
+            state=jax.tree.map(lambda x: jnp.concatenate([x] * copies), state),
+            memory=self.agent.initial_carry(number),
+            began=jnp.ones(number, bool),
+            tally=tallies.begin(number),
+            place=jnp.arange(number),
             key=keys[0],
         )
 
@@ -237,10 +267,14 @@ class Evaluator:
     def _action(self, logits, place: jax.Array, key: jax.Array):
         if self.deterministic:
             return self.agent.distribution.mode(logits)
-        # Drawn for all episodes, so that an episode's draws do not hang on which are over.
-        every = jnp.zeros((self.episodes, *logits.shape[1:]), logits.dtype)
-        every = every.at[place].set(logits)
-        return self.agent.distribution.sample(every, key)[place]
+        # Drawn for all episodes, so that an episode's draws do not hang on which are over; and
+        # alike for all copies.
+        copies, size = max(1, len(place) // self.episodes), logits.shape[1:]
+        every = jnp.zeros((copies * self.episodes, *size), logits.dtype)
+        every = every.at[place].set(logits).reshape(copies, self.episodes, *size)
+        sample = jax.vmap(self.agent.distribution.sample, in_axes=(0, None))
+        action = sample(every, key)
+        return action.reshape(-1, *action.shape[2:])[place]
 
 
 @chex.dataclass(frozen=True)
@@ -251,7 +285,7 @@ class _Carry:
     memory: Any
     began: jax.Array
     tally: tallies.Tally
-    place: jax.Array  # int: which of all episodes
+    place: jax.Array  # int: which of all episodes, and of their copies
     key: jax.Array  # of all environments
 
 

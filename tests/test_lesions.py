@@ -380,6 +380,38 @@ def test_environments_whose_episode_is_over_leave_the_batch():
     assert (own["goals"][32:] == GOALS).all()
 
 
+def test_lesions_in_one_batch_come_to_what_they_come_to_alone(monkeypatch):
+    """As on an accelerator: whole areas, parts, senses, pathways, memories, levels, a control."""
+    policy = by_hand()
+    parts = lesion.possible(policy.agent)
+    means = {"PMC": np.full(1, 0.5), "M1": np.zeros(2), "LPFC": np.ones(2)}
+    weights = {"params": jax.tree.map(lambda x: -x, policy.params["params"])}
+    other = dataclasses.replace(policy, params=weights)
+
+    class Native(Cued):
+        physics = SimpleNamespace(impl="native")
+
+    def told(env):
+        args = (policy, env, parts)
+        more = {"episodes": 24, "seed": 3, "untrained": other, "means": means}
+        return lesion.measure(*args, **more)
+
+    alone = told(Native())
+    sizes = []
+
+    def play(self, weights, stats, params, carry, was=Evaluator._play):
+        sizes.append(len(carry.began))  # once for each compilation
+        return was(self, weights, stats, params, carry)
+
+    monkeypatch.setattr(Evaluator, "_play", play)
+    number = sum(lesion.DRAWS if p.kind == "random" else 1 for p in parts) + 2
+    monkeypatch.setattr(lesion, "AT_ONCE", 24 * 10)
+    together = told(Cued())
+    assert sizes == [24 * -(-number // -(-number // 10))]
+    pd.testing.assert_frame_equal(together, alone)
+    assert len(set(alone["goals"])) > 5
+
+
 def test_draws_that_all_cost_the_same_leave_the_doubt_of_their_episodes():
     rng = np.random.default_rng(1)
     before = {k: rng.integers(0, 2, 8).astype(float) for k in ("goals", "dropped")}

@@ -6,9 +6,10 @@ from zero. Lesions share one compiled program, those of random units another. A 
 its running mean (normalised observations are then 0), or mid-grey where it is frames.
 """
 
+import itertools
 import math
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -29,6 +30,10 @@ from mjxhand.wiring import Area, Pathway, Wiring
 
 Row = dict[str, float]
 Kind = Literal["area", "held", "random", "pathway", "sense", "recurrence"]
+AT_ONCE = 8192
+"""Episodes of lesions that share a batch on an accelerator, at most: it takes a control step of
+so many in little more time than one of few (docs/speed.md, "A GPU, compiled for before one was
+seen")."""
 DRAWS = 5
 """Draws of as many random units as an area has: what is lost depends on which they are."""
 
@@ -209,7 +214,6 @@ def measure(
         raise ConfigError(
             f"--lesion-episodes is {episodes}: give at least 2, or 0 for none"
         )
-    play = Evaluator(env, policy.agent, episodes)
     whole = [("intact", "intact", [intact(policy)])]
     cut = [
         (part.kind, part.name, [lesioned(policy, one, means) for one in _drawn(part)])
@@ -217,18 +221,43 @@ def measure(
     ]
     fresh = [] if untrained is None else [intact(untrained)]
     every = [*whole, *cut, *(("untrained", "untrained", [one]) for one in fresh)]
-    number, played = sum(len(policies) for *_, policies in every), 0
-    rows, before = [], None
+    number = sum(len(policies) for *_, policies in every)
+    play = Evaluator(env, policy.agent, episodes)
+    played = _played(play, [one for *_, policies in every for one in policies], seed)
+    rows, before, done = [], None, 0
     for kind, name, policies in every:
         each = []
-        for one in policies:
-            result, own = play.each(one, seed=seed)
+        for result, own in itertools.islice(played, len(policies)):
             before = before or own
             each.append(_row(result, own, before))
-            played += 1
-            show(played / number)
+            done += 1
+            show(done / number)
         rows.append({"kind": kind, "lesion": name} | _over_draws(each))
     return pd.DataFrame(rows)
+
+
+def _played(
+    play: Evaluator, policies: list[Policy], seed: int
+) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """What came of each policy's episodes, in order; many share a batch, but in native physics."""
+    wiring = anatomy.wiring_of(play.agent)
+    sizes = play.agent.observation_sizes
+    # Gains of rows do not go with areas and senses that are pictures.
+    flat = wiring is not None and not any(map(streams.is_frames, sizes.values()))
+    if play.env.physics.impl == "native" or not flat:
+        for one in policies:
+            yield play.each(one, seed=seed)
+        return
+    batches = -(-len(policies) * play.episodes // AT_ONCE)
+    size = -(-len(policies) // batches)
+    # The control has other weights, so it does not share a batch.
+    for _, those in itertools.groupby(policies, lambda p: id(p.params["params"])):
+        alike = list(those)
+        for first in range(0, len(alike), size):
+            some = alike[first : first + size]
+            # Of one size, as each size is a compilation, which takes longer than to play more.
+            full = [*some, *[some[-1]] * (size - len(some))]
+            yield from play.together(full, seed=seed)[: len(some)]
 
 
 def _drawn(part: Lesion) -> list[Lesion]:

@@ -135,6 +135,32 @@ def apply(
     return {**params, COLLECTION: gains}
 
 
+def side_by_side(
+    lesioned: Sequence[Mapping[str, Any]], episodes: int
+) -> dict[str, Any]:
+    """One set of parameters that has several lesions of the same weights in one batch.
+
+    Args:
+      lesioned: what `apply` gave, L of them; gains are numbers or `[units]`.
+      episodes: rows of the batch for each lesion.
+
+    Returns:
+      The first's parameters with gains `[L · episodes, units]` (`[L · episodes, 1]` of all but
+      areas): the first lesion's rows, then the second's, and so on.
+    """
+    gains = [params[COLLECTION] for params in lesioned]
+    shapes = {name: x.shape for name, x in gains[0]["levels"].items()}
+
+    def rows(kind: str, name: str) -> jax.Array:
+        # Alike for areas that are cut whole or in part, so that one program serves both.
+        shape = shapes.get(name, (1,)) if kind in ("areas", "levels") else (1,)
+        each = [jnp.broadcast_to(one[kind][name], shape) for one in gains]
+        return jnp.repeat(jnp.stack(each), episodes, axis=0)
+
+    both = {kind: {name: rows(kind, name) for name in gains[0][kind]} for kind in KINDS}
+    return {**lesioned[0], COLLECTION: both}
+
+
 def single(wiring: Wiring) -> dict[str, dict[str, list[str]]]:
     """Every lesion of one area, stream, pathway or memory: {name: arguments of `apply`}."""
     return {
