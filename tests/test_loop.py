@@ -378,7 +378,7 @@ def test_an_evaluation_of_another_seed_starts_from_other_states():
         seeds.append(seed)
         return probe_envs.PARAMS
 
-    def start(key, params):
+    def start(key, params, copies):
         begun.append((key.tolist(), float(params.goal_angle_max)))
         raise StopIteration
 
