@@ -133,10 +133,10 @@ class Clock:
         self.cpu = self.wall = 0.0
         step = native.ThreadedStepper.step
 
-        def timed(stepper, *args):
+        def timed(stepper, *args, **more):
             cpu, wall = time.process_time(), time.perf_counter()
             try:
-                return step(stepper, *args)
+                return step(stepper, *args, **more)
             finally:
                 self.cpu += time.process_time() - cpu
                 self.wall += time.perf_counter() - wall
