@@ -59,12 +59,9 @@ def arithmetic(env: Env) -> str:
     for way, function in (("alone", _operations), ("in one", jax.jit(_operations))):
         found = jax.device_get(function(jnp.asarray(x)))
         u, z = found.pop("uniform"), found.pop("normal")
+        near = 2e-3  # products may be in TF32
         wrong = [
-            name
-            for name, value in found.items()
-            if not np.allclose(
-                value, wanted[name], rtol=2e-3
-            )  # products may be in TF32
+            n for n, x in found.items() if not np.allclose(x, wanted[n], rtol=near)
         ]
         # NaN is in no interval either.
         if not (((u >= 0) & (u < 1)).all() and abs(u.mean() - 0.5) < 0.05):
