@@ -1,74 +1,114 @@
-"""Motor babbling: hands that random actions move, and what an eye sees of them."""
+"""Hands that random actions move, or a trained policy, and what an eye sees of them."""
 
 import dataclasses
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mjxhand import batch
 from mjxhand.config import Config, ConfigError
-from mjxhand.env import Env
+from mjxhand.env import Env, EnvParams, State
 from mjxhand.eye import Eye
+from mjxhand.policy import Policy
 
 ENVS = 128
 """Hands that move at once."""
 BLOCK = 8
-"""Control steps that a hand moves before another start state: few, since what a stream learns
-of orientations depends on how many of them it sees, and in a block they are much alike."""
+"""States of a hand that are drawn. Where actions are random, another start state follows: what a
+stream learns of orientations depends on how many of them it sees, and in a block they are
+much alike. A policy turns the object itself, and goes on."""
+APART = 4
+"""Control steps from one state that is drawn to the next, where a policy moves the hands."""
 POOL = 1024
 """Fewest start states of a round."""
 
 
 class Hands:
-    """Hands that random actions move, and what the eye sees of them.
+    """Hands that move, and what the eye sees of them.
 
     Raises:
       ConfigError: nothing lies in them.
     """
 
-    def __init__(self, config: Config, seed: int):
+    def __init__(self, config: Config, seed: int, policy: Policy | None = None):
+        """
+        Args:
+          config: scene, physics, and the cameras that see.
+          policy: moves the hands, in the task and with the senses of its run; None: random
+            actions do.
+        """
         pool = max(POOL, config.env.pool_size)
-        env = dataclasses.replace(config.env, vision="pose", pool_size=pool)
-        self.env = Env(dataclasses.replace(config, env=env))
+        senses: dict[str, Any] = {"vision": "pose"}
+        network = config.network
+        if policy is not None:
+            for name in ("vision", "goal_encoding", "pose_encoding"):
+                senses[name] = getattr(policy.config.env, name)
+            network = policy.config.network
+        env = dataclasses.replace(config.env, pool_size=pool, **senses)
+        self.env = Env(dataclasses.replace(config, env=env, network=network))
         if self.env.scene.object == "none":
             raise ConfigError(
                 f"env.task {config.env.task} leaves the hand empty: there is no pose to "
                 "learn; use a task with an object"
             )
         self.eye = Eye.of(config, self.env.scene)
+        self._policy = policy
+        self._weights = (policy.params, policy.stats) if policy else None
+        self._begin = jax.jit(self._first)
         self._move = jax.jit(self._block)
         self.restart(seed)
 
     def restart(self, seed: int) -> None:
         """Begin anew with start states of this seed."""
         self._params = self.env.make_params(seed)
-        self._key = jax.random.PRNGKey(seed)
+        key, key_start = jax.random.split(jax.random.PRNGKey(seed))
+        self._carry = self._begin(key, key_start, self._params)
 
     def draw(self, num: int) -> tuple[np.ndarray, np.ndarray]:
         """`num` frames u8[num, H, W, C] and the poses f32[num, 7] that belong to them."""
         drawn = []
         for _ in range(-(-num // (ENVS * BLOCK))):
-            self._key, qpos = self._move(self._key, self._params)
+            self._carry, qpos = self._move(self._weights, self._carry, self._params)
             drawn.append(np.asarray(qpos).reshape(-1, qpos.shape[-1]))
         qpos = np.concatenate(drawn)[:num]
         return self.eye.frames(qpos), qpos[:, self.env.scene.cube_qpos]
 
-    def _block(self, key, params):
-        """Control steps of all hands from fresh starts; qpos [BLOCK, ENVS, nq] before each."""
-        env = self.env
-        shape = (ENVS, env.num_actuators)
-        key, key_start = jax.random.split(key)
-        start = batch.reset(env, key_start, ENVS, params)
+    def _first(self, key, key_start, params: EnvParams):
+        """All hands at the start of an episode, with what goes from step to step."""
+        state = batch.reset(self.env, key_start, ENVS, params)
+        memory = self._policy.agent.initial_carry(ENVS) if self._policy else ()
+        return state, memory, jnp.ones(ENVS, bool), key
+
+    def _block(self, weights, carry, params: EnvParams):
+        """Control steps of all hands; the carry, and qpos [BLOCK, ENVS, nq] of states."""
 
         def step(carry, _):
-            state, key = carry
+            state, memory, began, key = carry
             key, key_action, key_reset = jax.random.split(key, 3)
-            if env.config.env.actions == "discrete":
-                action = jax.random.randint(key_action, shape, 0, env.config.env.bins)
-            else:
-                action = jax.random.uniform(key_action, shape, minval=-1.0)
-            stepped = batch.step(env, state, action, key_reset, params)
-            return (stepped.state, key), state.physics.qpos
+            action, memory = self._act(weights, memory, state, began, key_action)
+            stepped = batch.step(self.env, state, action, key_reset, params)
+            return (stepped.state, memory, stepped.ended, key), None
 
-        (_, key), qpos = jax.lax.scan(step, (start, key), None, length=BLOCK)
-        return key, qpos
+        def seen(carry, _):
+            steps = 1 if self._policy is None else APART
+            after, _ = jax.lax.scan(step, carry, None, length=steps)
+            return after, carry[0].physics.qpos
+
+        carry, qpos = jax.lax.scan(seen, carry, None, length=BLOCK)
+        if self._policy is None:
+            key, key_start = jax.random.split(carry[-1])
+            carry = self._first(key, key_start, params)
+        return carry, qpos
+
+    def _act(self, weights, memory, state: State, began, key):
+        env = self.env
+        if self._policy is not None:
+            agent = self._policy.agent
+            memory, out = agent.act(*weights, memory, state.obs, began)
+            return agent.distribution.sample(out.logits, key), memory
+        shape = (ENVS, env.num_actuators)
+        if env.config.env.actions == "discrete":
+            return jax.random.randint(key, shape, 0, env.config.env.bins), memory
+        return jax.random.uniform(key, shape, minval=-1.0), memory

@@ -53,7 +53,7 @@ class BraxEnv(envs.Env):
                 "brax's trainers have continuous actions only: make the environment with "
                 'actions="continuous"'
             )
-        if env.eye is not None:
+        if env.config.env.vision == "pixels":
             raise ConfigError(
                 "brax's observations are one vector, frames are none: make the "
                 'environment with vision="pose"'

@@ -219,7 +219,7 @@ def _check_policy(config: Config) -> None:
 
 def _check_network(config: Config) -> None:
     network, default = config.network, NetworkConfig()
-    if network.weights and network.vision_stream:
+    if network.weights and network.vision_stream and config.env.vision == "pixels":
         raise ConfigError(
             f"network.weights ({network.weights}) holds V1 to IT too: leave out "
             "--network.vision-stream"

@@ -67,6 +67,8 @@ class EvaluateOptions:
     """Domain randomisation: none, all, or rows such as friction,delay; by default the run's own."""
     object_damping: float | None = None
     """Damping of the object's free joint, N·s/m and N·m·s/rad; by default the run's own."""
+    vision_stream: str | None = None
+    """File of python -m mjxhand.pretrain: the object's pose is read from frames in place of being told."""
     lesion: str | None = None
     """Areas, streams, pathways and memories to silence, separated by commas: 'PMC,touch,SSC -> M1,PMC memory'."""
     step: int | None = None
@@ -103,6 +105,8 @@ class RenderOptions:
     """Leave the wrist where it is, so that fingers and thumb alone turn the object."""
     randomize: str | None = None
     """Domain randomisation: none, all, or rows such as friction,delay; by default the run's own."""
+    vision_stream: str | None = None
+    """File of python -m mjxhand.pretrain: the object's pose is read from frames in place of being told."""
     lesion: str | None = None
     """Areas, streams, pathways and memories to silence, separated by commas: 'PMC,touch,SSC -> M1,PMC memory'."""
     step: int | None = None

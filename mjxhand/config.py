@@ -117,12 +117,13 @@ class EnvConfig:
     pose_encoding: Literal["absolute", "folded"] = "absolute"
     """Orientation in the vision stream: as it is (showcase), or that of the cube's 24 look-alikes nearest to the
     identity, as if its faces bore no letters."""
-    vision: Literal["pose", "pixels"] = "pose"
-    """What the eyes give: position and orientation of the object, or frames of the cameras, drawn by MJX-Warp."""
+    vision: Literal["pose", "pixels", "perceived"] = "pose"
+    """What the eyes give: `pose`, position and orientation of the object; `pixels`, frames of the cameras, drawn by
+    MJX-Warp; `perceived`, the pose that the stream in `network.vision_stream` reads from such frames."""
     cameras: str = "palm"
-    """Cameras of `pixels`, separated by commas: palm, top, front."""
+    """Cameras that draw frames, separated by commas: palm, top, front."""
     frame_size: int = 64
-    """Edge of the frames of `pixels`."""
+    """Edge of the frames."""
     pose_noise_angle: float = 0.0
     """Standard deviation of the angle by which the seen orientation is off, radians (showcase: 0.087)."""
     pose_noise_position: float = 0.0
@@ -168,7 +169,8 @@ class NetworkConfig:
     units_scale: float = 1.0
     """Scale of every area's number of units (1: full size)."""
     vision_stream: str = ""
-    """For `env.vision pixels`: file with V1 to IT that `python -m mjxhand.pretrain` wrote; empty: learned anew."""
+    """File with V1 to IT that `python -m mjxhand.pretrain` wrote: of `env.vision pixels`, what those areas begin with
+    (empty: learned anew); of `perceived`, what reads the pose."""
     freeze_vision: bool = False
     """Leave V1 to IT as that file has them; otherwise they go on learning."""
     weights: str = ""

@@ -21,6 +21,7 @@ from mjxhand.episode import METRICS, EnvParams, State
 from mjxhand.exact import exact
 from mjxhand.eye import Eye
 from mjxhand.physics import PhysicsState, make_physics
+from mjxhand.sight import Sight
 from mjxhand.simulate import simulate
 from mjxhand.streams import Sizes, shape
 from mjxhand.tasks.base import Goal
@@ -54,8 +55,12 @@ class Env:
                 "--physics.impl native or warp, or --scene.object capsule"
             )
         self.task = task(config, self.scene)
-        pixels = config.env.vision == "pixels"
-        self.eye = Eye.of(config, self.scene) if pixels else None
+        self.eye = self.sight = None
+        if config.env.vision == "pixels":
+            self.eye = Eye.of(config, self.scene)
+        elif config.env.vision == "perceived":
+            self.sight = Sight.of(config, self.scene)
+            self.eye = self.sight.eye
         self.goal_steps = max(
             1, round(config.env.goal_seconds / config.control_seconds)
         )
@@ -89,12 +94,17 @@ class Env:
                 )
         told = sizes["vision"] if self.scene.object == "none" else POSE
         return {
-            "vision": self.eye.shape if self.eye else sizes["vision"],
+            "vision": self.eye.shape if self._shows_frames else sizes["vision"],
             "proprioception": 2 * (hand.stop - hand.start),
             "touch": touch.stop - touch.start,
             "goal": sizes["goal"],
-            "privileged": sizes["privileged"] + bool(self.eye) * told,
+            "privileged": sizes["privileged"] + self._shows_frames * told,
         }
+
+    @property
+    def _shows_frames(self) -> bool:
+        """Whether the stream `vision` is frames."""
+        return self.eye is not None and self.sight is None
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -113,12 +123,16 @@ class Env:
             seed=seed,
             rows=self.rows,
         )
+        looks = self.eye.frames(np.asarray(pool.qpos)) if self.eye else None
+        if self.sight:
+            looks = self.sight.poses(looks)
         return EnvParams(
             pool=pool,
             goal_angle_max=np.float32(cfg.goal_angle_max),
             goals=self.task.make_goals(seed),
             worlds=worlds,
-            frames=self.eye.frames(np.asarray(pool.qpos)) if self.eye else None,
+            looks=looks,
+            stream=self.sight.weights if self.sight else None,
         )
 
     @functools.cached_property
@@ -138,21 +152,21 @@ class Env:
             lambda x: jnp.asarray(x)[index], (params.pool, params.worlds)
         )
         # Drawn when the pool was made: a reset of many would draw them all at every step.
-        frame = jnp.asarray(params.frames)[index] if self.eye else None
+        look = jnp.asarray(params.looks)[index] if self.eye else None
         target = jnp.asarray(self.scene.start_ctrl, jnp.float32)
-        return self._begin(key, key_goal, physics, target, world, frame, params)
+        return self._begin(key, key_goal, physics, target, world, look, params)
 
     @exact
     def go_on(self, state: State, key: jax.Array, params: EnvParams) -> State:
         """First state of a new episode, in the physical state of `state`, with a fresh goal."""
         key, key_goal = jax.random.split(_raw(key))
-        frame = state.obs["vision"] if self.eye else None
+        look = state.obs["vision"] if self._shows_frames else state.perceived
         return self._begin(
-            key, key_goal, state.physics, state.target, state.world, frame, params
+            key, key_goal, state.physics, state.target, state.world, look, params
         )
 
     def _begin(
-        self, key, key_goal, physics, target, world, frame, params: EnvParams
+        self, key, key_goal, physics, target, world, look, params: EnvParams
     ) -> State:
         """A fresh goal, all counters 0."""
         body = read(self.scene, physics)
@@ -168,7 +182,7 @@ class Env:
             episode_step=zero,
             goals=zero,
             key=key,
-            obs=self.observe(body, goal, key, world, frame),
+            obs=self.observe(body, goal, key, world, look),
             reward=jnp.float32(0),
             terminated=jnp.bool_(False),
             truncated=jnp.bool_(False),
@@ -176,6 +190,7 @@ class Env:
                 {self.task.measure: distance, **self.task.extra_metrics(goal, body)}
             ),
             world=world,
+            perceived=look if self.sight else None,
         )
 
     @exact
@@ -210,6 +225,7 @@ class Env:
             target,
         )
         body = read(self.scene, physics)
+        look = self.look(physics, params)
 
         after = outcome.judge(
             task, self.config.env.reward, self.goal_steps, state, body, finite, params
@@ -244,18 +260,13 @@ class Env:
             episode_step=episode_step,
             goals=after.goals,
             key=key,
-            obs=self.observe(
-                body,
-                goal,
-                key,
-                state.world,
-                self.eye(jnp.asarray(physics.qpos)) if self.eye else None,
-            ),
+            obs=self.observe(body, goal, key, state.world, look),
             reward=after.reward,
             terminated=after.terminated,
             truncated=after.truncated,
             metrics=self._metrics(values),
             world=state.world,
+            perceived=look if self.sight else None,
         )
 
     def control(
@@ -270,13 +281,21 @@ class Env:
             measured=jnp.asarray(physics.qpos)[self.scene.actuated],
         )
 
+    def look(self, physics: PhysicsState, params: EnvParams) -> jax.Array | None:
+        """What the eye gives of a state: a frame u8[H, W, C], or the pose f32[7] that the stream
+        of `params` reads from it; None: there is no eye."""
+        if self.eye is None:
+            return None
+        frame = self.eye(jnp.asarray(physics.qpos))
+        return self.sight.read(params.stream, frame) if self.sight else frame
+
     def observe(
         self,
         body: Body,
         goal: Goal,
         key: jax.Array,
         world: Any = None,
-        frame: jax.Array | None = None,
+        look: jax.Array | None = None,
     ) -> dict[str, jax.Array]:
         """The streams: vision, 48 proprioception, 92 touch, goal, and `privileged`, for the
         critic only; lengths in `observation_sizes`.
@@ -284,23 +303,27 @@ class Env:
         Args:
             key: of the errors of the senses, if there are any; not consumed.
             world: randomize.World, with the errors that last an episode.
-            frame: what the eye sees, u8[H, W, C]. It becomes `vision`; the true pose of
-                the object, or of an empty hand what that stream would say without an eye,
-                goes to the end of `privileged`.
+            look: what `look` gave. A frame becomes `vision`; the true pose of the object, or
+                of an empty hand what that stream would say without an eye, goes to the
+                end of `privileged`. A pose takes the place of the true one.
         """
         key = jax.random.fold_in(key, 2)
         seen = disturb.perceive(key, body, self.rows, world)
+        if self.sight:
+            assert look is not None
+            seen = seen.replace(cube_pos=look[:3], cube_quat=look[3:])
         obs = {
             "proprioception": jnp.concatenate([seen.joint_angle, seen.joint_velocity]),
             "touch": seen.touch,
             **self.task.observe(goal, body, seen),
         }
-        if frame is not None:
+        if self._shows_frames:
+            assert look is not None
             told = [body.cube_pos, body.cube_quat]
             if self.scene.object == "none":
                 told = [obs["vision"]]
             privileged = jnp.concatenate([obs["privileged"], *told])
-            obs |= {"vision": frame, "privileged": privileged}
+            obs |= {"vision": look, "privileged": privileged}
         sizes = {name: stream.shape for name, stream in obs.items()}
         expected = {n: shape(size) for n, size in self.observation_sizes.items()}
         if sizes != expected:

@@ -35,7 +35,8 @@ class EnvParams:
     keep_state: Any = (
         None  # [] probability that a time-out leaves the hand as it is; None: never
     )
-    frames: Any = None  # u8[P, H, W, C] what the eye sees of the pool, if there is one
+    looks: Any = None  # [P, ...] what `Env.look` gives of the pool, if there is an eye
+    stream: Any = None  # weights of what reads the pose from frames; None: nothing does
 
 
 @chex.dataclass(frozen=True)
@@ -56,3 +57,6 @@ class State:
     truncated: jax.Array  # [] bool: out of time, or all goals reached
     metrics: dict[str, jax.Array]  # name → []
     world: Any = None  # randomize.World of this episode; None: nothing is randomised
+    perceived: Any = (
+        None  # [7] pose read from a frame; None: the pose is told, or not read
+    )

@@ -339,6 +339,7 @@ def main(argv: list[str] | None = None) -> int:
         max_goals=options.max_goals,
         hold_wrist=options.hold_wrist or None,
         randomize=options.randomize,
+        vision_stream=options.vision_stream,
         object_damping=options.object_damping,
     )
     play = Evaluator(env, policy.agent, options.episodes, options.deterministic)

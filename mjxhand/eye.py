@@ -165,14 +165,14 @@ def _check_platform() -> None:
         warp.config.log_level = warp.LOG_WARNING
     except ImportError as error:
         raise ConfigError(
-            "env.vision is 'pixels', which needs Warp to draw: pip install "
+            "frames are drawn by Warp, which is not there: pip install "
             "'mjxhand[warp]', or use --env.vision pose"
         ) from error
     backend = jax.default_backend()
     if backend != "cpu" and not warp.is_cuda_available():
         raise ConfigError(
-            f"env.vision is 'pixels', but Warp draws on NVIDIA GPUs and CPUs, not on "
-            f"{backend}: use --env.vision pose"
+            f"frames are drawn by Warp, on NVIDIA GPUs and CPUs, not on {backend}: use "
+            "--env.vision pose"
         )
 
 
@@ -197,22 +197,35 @@ def check(config: Config, thing: str, num_devices: int) -> None:
       ConfigError: one line that names the setting and the fix.
     """
     env, network, ppo = config.env, config.network, config.ppo
+    of_areas = {
+        "network.freeze_vision": network.freeze_vision,
+        "ppo.pose_weight": ppo.pose_weight,
+    }
     if env.vision == "pose":
-        for name, value in (
-            ("network.vision_stream", network.vision_stream),
-            ("network.freeze_vision", network.freeze_vision),
-            ("ppo.pose_weight", ppo.pose_weight),
-        ):
+        for name, value in of_areas.items():
             if value:
                 raise ConfigError(
                     f"{name} is {value!r}, but no frames are seen: add --env.vision pixels"
                 )
+        if network.vision_stream:
+            raise ConfigError(
+                f"network.vision_stream is {network.vision_stream!r}, but no frames are "
+                "seen: add --env.vision pixels, or perceived for a pose that it reads"
+            )
         return
     if env.pose_noise_angle or env.pose_noise_position:
         raise ConfigError(
             "env.pose_noise_angle and env.pose_noise_position are errors of a pose that is "
-            "told; leave them out with --env.vision pixels"
+            f"told; leave them out with --env.vision {env.vision}"
         )
+    if jax.default_backend() == "cpu" and num_devices > 1:
+        raise ConfigError(
+            f"env.vision {env.vision} draws on one CPU device, not on {num_devices}: set "
+            "jax_num_cpu_devices to 1"
+        )
+    if env.vision == "perceived":
+        _check_perceived(of_areas, network.vision_stream, thing)
+        return
     if env.goal_encoding == "relative":
         raise ConfigError(
             "env.goal_encoding relative would tell what the frames are to show: use "
@@ -227,8 +240,21 @@ def check(config: Config, thing: str, num_devices: int) -> None:
         raise ConfigError(
             "ppo.pose_weight needs an object; the hand is empty: leave it out"
         )
-    if jax.default_backend() == "cpu" and num_devices > 1:
+
+
+def _check_perceived(of_areas: dict[str, Any], stream: str, thing: str) -> None:
+    for name, value in of_areas.items():
+        if value:
+            raise ConfigError(
+                f"{name} is {value!r}, but with --env.vision perceived no area of the "
+                "network sees frames, and what reads them does not learn: leave it out"
+            )
+    if thing == "none":
         raise ConfigError(
-            f"env.vision pixels draws on one CPU device, not on {num_devices}: set "
-            "jax_num_cpu_devices to 1"
+            "env.vision perceived needs an object; the hand is empty: leave it out"
+        )
+    if not stream:
+        raise ConfigError(
+            "env.vision perceived needs a stream that reads the pose: teach one by python -m "
+            "mjxhand.pretrain --out FILE, and give --network.vision-stream FILE"
         )

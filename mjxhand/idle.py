@@ -50,7 +50,7 @@ RULES: list[Rule] = [
         "with an empty hand",
     ),
     (
-        lambda c: c.env.vision == "pixels" and _names_a_pose(c.env.randomize),
+        lambda c: c.env.vision != "pose" and _names_a_pose(c.env.randomize),
         ("env.randomize",),
         "to a pose that frames show: leave position_… and angle_… out of it",
     ),
@@ -77,7 +77,7 @@ RULES: list[Rule] = [
     (
         lambda c: c.env.vision == "pose",
         ("env.cameras", "env.frame_size"),
-        "without frames: add --env.vision pixels",
+        "without frames: add --env.vision pixels or perceived",
     ),
     (
         lambda c: not _pushes(c),

@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjxhand import agent as agent_module
-from mjxhand import idle, presets, pretrained, runs, storage, tasks, widen
+from mjxhand import (
+    idle,
+    presets,
+    pretrained,
+    runs,
+    storage,
+    tasks,
+    vision_file,
+    widen,
+)
 from mjxhand.agent import Agent
 from mjxhand.arguments import suggest
 from mjxhand.checkpoint import Checkpoints
@@ -162,6 +171,8 @@ def _meanings(config: Config) -> dict[str, Any]:
     values = {name: flat[name][1] for name in SENSES}
     values["network.distribution"] = agent_module.distribution_name(config)
     if config.env.vision != "pixels":
+        # A pose is a pose, whether told or read from frames.
+        values["env.vision"] = "pose"
         values["env.cameras"] = values["env.frame_size"] = None
     return values
 
@@ -217,7 +228,11 @@ def _program(config: Config) -> Program:
 
 
 def make_env(
-    config: Config, *, object_damping: float | None = None, **env_changes: Any
+    config: Config,
+    *,
+    object_damping: float | None = None,
+    vision_stream: str | None = None,
+    **env_changes: Any,
 ) -> Env:
     """The environment a run was trained on; `impl=` or any field of EnvConfig changes it.
 
@@ -225,6 +240,8 @@ def make_env(
 
     Args:
         object_damping: `scene.object_damping`.
+        vision_stream: file of `mjxhand.pretrain`: the pose is told no more, but read from the
+            frames that its stream was taught with.
 
     Raises:
         ConfigError: what cannot work; the message names the field.
@@ -245,7 +262,31 @@ def make_env(
         scene = dataclasses.replace(config.scene, object_damping=object_damping)
         config = dataclasses.replace(config, scene=scene)
         given.append("scene.object_damping")
+    if vision_stream is not None:
+        config = _by_sight(config, vision_stream)
+        given.append("env.vision")
     if given:
         presets.check(config, num_devices=1)
         idle.refuse(given, config)
     return Env(config)
+
+
+def _by_sight(config: Config, stream: str) -> Config:
+    """The configuration with a pose that a stream reads, in place of a told one."""
+    if config.env.vision == "pixels":
+        raise ConfigError(
+            f"--vision-stream {stream}: the network of this run sees frames itself "
+            "(env.vision pixels): leave it out"
+        )
+    _, about = vision_file.read(stream)
+    env = dataclasses.replace(
+        config.env,
+        vision="perceived",
+        cameras=about["cameras"],
+        frame_size=about["frame"][0],
+        # The stream errs by itself.
+        pose_noise_angle=0.0,
+        pose_noise_position=0.0,
+    )
+    network = dataclasses.replace(config.network, vision_stream=stream)
+    return dataclasses.replace(config, env=env, network=network)

@@ -191,8 +191,8 @@ def fitted(preset: Config, given: Mapping[str, str]) -> Config:
 def remark(config: Config) -> str:
     """What to know of settings that do not go together well; mostly nothing."""
     env = config.env
-    told = (env.vision, env.goal_encoding, env.pose_encoding)
-    if told == ("pose", "absolute", "folded"):
+    told = (env.goal_encoding, env.pose_encoding)
+    if env.vision != "pixels" and told == ("absolute", "folded"):
         return (
             "note: goals are told with the cube's letters, but its pose is seen without them "
             "(env.pose_encoding folded): which of 24 turns leads to the goal cannot be seen; "

@@ -1,8 +1,9 @@
 """`python -m mjxhand.pretrain --out FILE`: teach V1 to IT where an object is, before any reward.
 
-Random actions move the hand and its cube through settled, held and falling states; the stream
-sees their frames and learns the pose that belongs to each. `--network.vision-stream FILE` then
-starts a policy's stream from the file, or goes on with it here.
+Random actions, or a trained policy (`--moved-by RUN`), move the hand and its cube through
+settled, held and falling states; the stream sees their frames and learns the pose that belongs
+to each. `--network.vision-stream FILE` then starts a policy's stream from the file, reads for it
+what frames show (`--env.vision perceived`), or goes on with it here.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ import optax
 import tyro
 
 from mjxhand import cli, presets, vision_file
-from mjxhand.arguments import build, option_types, split
+from mjxhand.arguments import build, option_types, split, value_of
 from mjxhand.babble import Hands
 from mjxhand.command_options import Preset
 from mjxhand.config import (
@@ -34,6 +35,7 @@ from mjxhand.config import (
     SceneConfig,
 )
 from mjxhand.networks import pose, vision
+from mjxhand.policy import Policy, load_policy, settings
 from mjxhand.stop import Stop
 
 PROG = "python -m mjxhand.pretrain"
@@ -61,6 +63,8 @@ class PretrainOptions:
     """Adam's step size at the start; it falls to 0 along a cosine."""
     test_frames: int = 2048
     """Frames the stream is tested on, of other episodes."""
+    moved_by: str = ""
+    """Run, or pretrained:NAME, whose policy moves the hands; empty: random actions do."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,7 @@ def parse(argv: Sequence[str]) -> tuple[Config, PretrainOptions]:
     args, words = split(argv, names)
     if len(words) > 1:
         raise ConfigError(f"one preset at a time, not {' and '.join(words)}")
-    name = words[0] if words else presets.default_preset()
-    if name not in presets.PRESETS:
-        raise ConfigError(f"unknown preset {name!r}: choose {cli.PRESET_NAMES}")
-    base = presets.PRESETS[name]
+    base = _base(words[0] if words else "", value_of("--moved-by", args))
     parts = ("scene", "physics", "env", "network", "seed")
     start = _Command(PretrainOptions(), *(getattr(base, part) for part in parts))
     parsed = build(_Command, args, PROG, start)
@@ -114,10 +115,28 @@ def parse(argv: Sequence[str]) -> tuple[Config, PretrainOptions]:
         vision="pixels",
         goal_encoding="absolute",
         pose_encoding="absolute",
+        pose_noise_angle=0.0,
+        pose_noise_position=0.0,
     )
     config = dataclasses.replace(base, **chosen, curriculum=CurriculumConfig())
     presets.check(config, num_devices=1)
     return config, parsed.options
+
+
+def _base(preset: str, run: str | None) -> Config:
+    """Settings to begin with: of a preset, or of the run whose policy moves the hands."""
+    if run:
+        if preset:
+            raise ConfigError(
+                f"--moved-by {run} says scene, physics and task: leave out {preset}"
+            )
+        config = settings(run)
+        own = NetworkConfig(units_scale=config.network.units_scale)
+        return dataclasses.replace(config, network=own)
+    name = preset or presets.default_preset()
+    if name not in presets.PRESETS:
+        raise ConfigError(f"unknown preset {name!r}: choose {cli.PRESET_NAMES}")
+    return presets.PRESETS[name]
 
 
 class Learning:
@@ -181,13 +200,16 @@ class Learning:
 
 def pretrain(config: Config, options: PretrainOptions) -> dict[str, Any]:
     """Learn, print a line per round, and write the file; returns what it tells about itself."""
-    hands = Hands(config, _seed(config.seed, TEST))
+    policy: Policy | None = load_policy(options.moved_by) if options.moved_by else None
+    hands = Hands(config, _seed(config.seed, TEST), policy)
+    scene = dataclasses.replace(config.scene, object=hands.env.scene.object)
+    config = dataclasses.replace(config, scene=scene)  # not "auto": the file tells what
     test = hands.draw(options.test_frames)
     share = min(ROUND, options.frames)
     rounds = -(-options.frames // share)
     steps = rounds * options.passes * (share // min(options.batch, share))
     learning = Learning(config, hands.eye.shape, options, steps)
-    tell = partial(_about, config, learning, test)
+    tell = partial(_about, config, learning, test, moved_by=options.moved_by)
     key = jax.random.PRNGKey(config.seed)
     about, began = {}, time.monotonic()
     with Stop(lambda: print(_late(options, about))) as stop:
@@ -220,7 +242,9 @@ def _seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
-def _about(config: Config, learning: Learning, test, *, frames: int) -> dict[str, Any]:
+def _about(
+    config: Config, learning: Learning, test, *, frames: int, moved_by: str = ""
+) -> dict[str, Any]:
     off = learning.errors(*test)
     truth = test[1]
     centre = np.median(truth[:, :3], axis=0)
@@ -238,6 +262,7 @@ def _about(config: Config, learning: Learning, test, *, frames: int) -> dict[str
             1000 * np.linalg.norm(truth[:, :3] - centre, axis=1)
         ),
         "seed": config.seed,
+        "moved_by": moved_by or "random actions",
     }
 
 
@@ -264,7 +289,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = Path(options.out)
     cli.refuse_unwritable("--out", out)
     pretrain(config, options)
-    print(f"stream: {out}; start a policy from it with --network.vision-stream {out}")
+    print(
+        f"stream: {out}; start a policy from it with --network.vision-stream {out}, or play one "
+        f"by sight: python -m mjxhand.evaluate RUN --vision-stream {out}"
+    )
     return 0
 
 

@@ -236,6 +236,7 @@ def film_run(options: RenderOptions) -> Path:
         sequence=options.sequence,
         hold_wrist=options.hold_wrist or None,
         randomize=options.randomize,
+        vision_stream=options.vision_stream,
     )
     camera = Camera(options.camera, options.width, options.height, options.touch)
     with Renderer(env.scene.mj_model, camera):

@@ -88,6 +88,26 @@ def from_axis_angle(axis: jax.Array, angle: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.cos(half), jnp.sin(half) * axis], axis=-1)
 
 
+def from_matrix(matrix: jax.Array) -> jax.Array:
+    """Unit quaternion of a rotation matrix, `[..., 3, 3]` → `[..., 4]`, canonical.
+
+    4 q qᵀ has its entries from sums and differences of the matrix's; the row whose diagonal
+    entry is largest, scaled to unit length, is q (Shepperd 1978, J. Guidance and Control 1).
+    """
+    m = [[matrix[..., i, j] for j in range(3)] for i in range(3)]
+    trace = m[0][0] + m[1][1] + m[2][2]
+    w = [m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1]]
+    rows = [jnp.stack([1.0 + trace, *w], axis=-1)]
+    for i in range(3):
+        row = [m[i][j] + m[j][i] for j in range(3)]
+        row[i] = 1.0 + 2.0 * m[i][i] - trace
+        rows.append(jnp.stack([w[i], *row], axis=-1))
+    outer = jnp.stack(rows, axis=-2)
+    largest = jnp.argmax(jnp.diagonal(outer, axis1=-2, axis2=-1), axis=-1)
+    q = jnp.take_along_axis(outer, largest[..., None, None], axis=-2)[..., 0, :]
+    return canonical(normalize(q))
+
+
 def rotate(q: jax.Array, vector: jax.Array) -> jax.Array:
     """`vector` `[..., 3]` turned by the unit quaternion `q` `[..., 4]`."""
     w, u = q[..., :1], q[..., 1:]

@@ -76,16 +76,16 @@ class Program:
     def init_learner(self, seed: int) -> Learner:
         """Fresh weights, optimiser, statistics and curriculum.
 
-        V1 to IT come from `network.vision_stream`, if that names a file.
+        V1 to IT come from `network.vision_stream`, if that names a file and they are areas of
+        the network.
 
         Raises:
             ConfigError: it cannot be read, or holds other areas.
         """
         learner = self._init_learner(jax.random.PRNGKey(seed))
-        file = self.config.network.vision_stream
-        if not file:
+        file, env = self.config.network.vision_stream, self.config.env
+        if not file or env.vision != "pixels":
             return learner
-        env = self.config.env
         params = vision_file.put(learner.params, file, env.cameras, env.frame_size)
         return learner.replace(params=jax.device_put(params, self.replicated))
 

@@ -103,7 +103,8 @@ class Player:
     def _control_step(self, weights, memory, state, began, key, params: EnvParams):
         env = self.env
         # As the hand is by now: `step` foretold the state without the pushes.
-        state = state.replace(obs=jax.vmap(self._look)(state))
+        look = jax.vmap(self._look, in_axes=(0, None))
+        state = state.replace(obs=look(state, params))
         if self.policy is None:
             # The middle bin, or 0, moves no servo.
             discrete = env.config.env.actions == "discrete"
@@ -120,11 +121,11 @@ class Player:
         after = step(state, action, params)
         return after, memory
 
-    def _look(self, state: State) -> dict[str, jax.Array]:
+    def _look(self, state: State, params: EnvParams) -> dict[str, jax.Array]:
         env = self.env
-        frame = env.eye(jnp.asarray(state.physics.qpos)) if env.eye else None
+        look = env.look(state.physics, params)
         body = read(self.scene, state.physics)
-        return env.observe(body, state.goal, state.key, state.world, frame)
+        return env.observe(body, state.goal, state.key, state.world, look)
 
     def _seen(self) -> PhysicsState:
         data = self.data

@@ -176,7 +176,7 @@ def test_environment_gives_the_frames_of_its_states(smoke, warp):
         return start, jax.vmap(ours.step, in_axes=(0, 0, None))(start, action, params)
 
     params = ours.make_params(0)
-    assert params.frames.shape == (8, 16, 16, 3)
+    assert params.looks.shape == (8, 16, 16, 3)
     for state in play(keys, params):
         assert state.obs["vision"].dtype == np.uint8
         np.testing.assert_array_equal(

@@ -429,7 +429,9 @@ def test_a_round_that_does_not_end_in_time_leaves_a_word(smoke, monkeypatch, cap
     learning.return_value.params = 0.0
     for name, fake in (("Stop", stop), ("Hands", hands), ("Learning", learning)):
         monkeypatch.setattr(pretrain, name, fake)
-    monkeypatch.setattr(pretrain, "_about", lambda *_, frames: {"frames": frames})
+    monkeypatch.setattr(
+        pretrain, "_about", lambda *_, frames, **_kw: {"frames": frames}
+    )
     monkeypatch.setattr(pretrain, "sentence", lambda about: "learned")
     monkeypatch.setattr(vision_file, "write", lambda *_: None)
     options = pretrain.PretrainOptions(out="v.npz", frames=2 * pretrain.ROUND)
@@ -445,14 +447,16 @@ def test_a_stream_is_tested_on_start_states_that_it_never_learned_from(
     smoke, monkeypatch
 ):
     began, hands, learning = [], mock.MagicMock(), mock.MagicMock()
-    hands.side_effect = lambda config, seed: began.append(seed) or hands.made
+    hands.side_effect = lambda config, seed, _: began.append(seed) or hands.made
     hands.made.restart = began.append
     hands.made.draw.return_value = ([], [])
     learning.return_value.learn.return_value = 0.0
     learning.return_value.params = 0.0
     for name, fake in (("Hands", hands), ("Learning", learning)):
         monkeypatch.setattr(pretrain, name, fake)
-    monkeypatch.setattr(pretrain, "_about", lambda *_, frames: {"frames": frames})
+    monkeypatch.setattr(
+        pretrain, "_about", lambda *_, frames, **_kw: {"frames": frames}
+    )
     monkeypatch.setattr(pretrain, "sentence", lambda about: "learned")
     monkeypatch.setattr(vision_file, "write", lambda *_: None)
     options = pretrain.PretrainOptions(out="v.npz", frames=3 * pretrain.ROUND)

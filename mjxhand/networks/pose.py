@@ -49,6 +49,12 @@ def decode(code: jax.Array) -> tuple[jax.Array, jax.Array]:
     return position, jnp.stack([first, second, third], axis=-1)
 
 
+def told(code: jax.Array) -> jax.Array:
+    """f32[..., 9], any nine numbers -> position (m) and quaternion w x y z, w ≥ 0, f32[..., 7]."""
+    position, matrix = decode(code)
+    return jnp.concatenate([position, rotations.from_matrix(matrix)], axis=-1)
+
+
 def loss(code: jax.Array, pose: jax.Array) -> jax.Array:
     """Mean squared error of the nine numbers, [...]."""
     return jnp.mean(jnp.square(code - encode(pose)), axis=-1)

@@ -29,6 +29,8 @@ def of_any_task(config: Config) -> list[str]:
         said.append("the wrist held")
     if cfg.vision == "pixels":
         said.append(f"seen in frames ({cfg.cameras}, {cfg.frame_size} px)")
+    if cfg.vision == "perceived":
+        said.append(f"its pose read from frames ({cfg.cameras}, {cfg.frame_size} px)")
     return said
 
 
@@ -54,7 +56,7 @@ def variants(config: Config, thing: str) -> list[str]:
         said.append(
             f"pushed by {cfg.push_speed:g} m/s about every {cfg.push_seconds:g} s"
         )
-    if cfg.vision == "pose" and cfg.pose_encoding == "folded":
+    if cfg.vision != "pixels" and cfg.pose_encoding == "folded":
         said.append("the cube seen without letters")
     if cfg.goal_encoding == "relative":
         said.append("goal given as the rotation still to make")

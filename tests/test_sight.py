@@ -1,0 +1,313 @@
+"""Poses that a stream reads from frames: what is told of them, and what stays true."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from mjxhand import (
+    batch,
+    evaluate,
+    policy,
+    presets,
+    pretrain,
+    pretrained,
+    rotations,
+    runs,
+    sharding,
+    symmetry,
+    vision_file,
+)
+from mjxhand.agent import build
+from mjxhand.config import Config, ConfigError
+from mjxhand.env import Env
+from mjxhand.networks import pose
+
+FRAME = ("--env.frame-size", "32", "--network.units-scale", "0.05")
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory):
+    """A stream with the weights it begins with: it reads other poses than there are."""
+    pytest.importorskip("warp")
+    path = tmp_path_factory.mktemp("sight") / "vision.npz"
+    config, options = pretrain.parse(["smoke", *FRAME])
+    learning = pretrain.Learning(config, (32, 32, 3), options, 1)
+    about = {
+        "frame": [32, 32, 3],
+        "cameras": "palm",
+        "units_scale": 0.05,
+        "object": "cube",
+    }
+    vision_file.write(path, jax.device_get(learning.params), about)
+    return path
+
+
+def perceived(config: Config, stream, **env) -> Config:
+    env = {"vision": "perceived", "frame_size": 32, "pool_size": 8} | env
+    return dataclasses.replace(
+        config,
+        env=dataclasses.replace(config.env, **env),
+        network=dataclasses.replace(config.network, vision_stream=str(stream)),
+    )
+
+
+def test_told_poses_against_scipy():
+    """Also those turned by half: there w is 0, and its row of the matrix is no help."""
+    halves = Rotation.from_rotvec(np.pi * np.concatenate([np.eye(3), -np.eye(3)]))
+    near = halves * Rotation.from_rotvec([1e-3, -2e-3, 1e-3])
+    turns = Rotation.concatenate(
+        [Rotation.random(200, random_state=0), halves, near, Rotation.identity(1)]
+    )
+    matrix = jnp.asarray(turns.as_matrix(), jnp.float32)
+    quat = np.asarray(rotations.from_matrix(matrix))
+    np.testing.assert_allclose(np.linalg.norm(quat, axis=1), 1.0, atol=1e-6)
+    again = Rotation.from_quat(quat, scalar_first=True)
+    assert (again * turns.inv()).magnitude().max() < 2e-3
+    np.testing.assert_allclose(again.as_matrix(), turns.as_matrix(), atol=2e-6)
+    np.testing.assert_array_equal(quat, rotations.canonical(jnp.asarray(quat)))
+    place = np.random.default_rng(0).normal(size=(len(quat), 3))
+    true = jnp.asarray(np.concatenate([place, quat], axis=1), jnp.float32)
+    told = np.asarray(pose.told(pose.encode(true)))
+    np.testing.assert_allclose(told[:, :3], true[:, :3], atol=1e-5)
+    likeness = np.abs(np.sum(told[:, 3:] * quat, axis=1))
+    np.testing.assert_allclose(likeness, 1.0, atol=1e-5)
+
+
+def test_what_is_seen_is_read_and_what_counts_is_true(smoke, stream):
+    """Over a start, a step and a goal that follows a time-out."""
+    env = Env(perceived(smoke, stream, pose_encoding="folded"))
+    errs = dataclasses.replace(env.config.env, vision="pose", pose_noise_angle=0.1)
+    told = Env(dataclasses.replace(env.config, env=errs))
+    assert env.observation_sizes == told.observation_sizes  # the critic knows the truth
+    keys = jax.random.split(jax.random.PRNGKey(0), 4)
+    action = jax.random.randint(keys[0], (4, 20), 0, env.config.env.bins)
+
+    @jax.jit
+    def play(keys, params):
+        start = jax.vmap(env.reset, in_axes=(0, None))(keys, params)
+        after = jax.vmap(env.step, in_axes=(0, 0, None))(start, action, params)
+        return (
+            start,
+            after,
+            jax.vmap(env.go_on, in_axes=(0, 0, None))(after, keys, params),
+        )
+
+    states = play(keys, env.make_params(0))
+    for state in states:
+        qpos = np.asarray(state.physics.qpos)
+        read = env.sight.poses(env.eye.frames(qpos))
+        obs = state.obs
+        np.testing.assert_allclose(obs["vision"][:, :3], read[:, :3], atol=1e-5)
+        folded = jax.vmap(symmetry.fold)(jnp.asarray(read[:, 3:]))
+        np.testing.assert_allclose(obs["vision"][:, 3:], folded, atol=1e-4)
+        cube = jnp.asarray(qpos[:, env.scene.cube_qpos])
+        off = rotations.angle_between(read[:, 3:], cube[:, 3:])
+        assert np.median(off) > 0.2  # or it would not matter which of both is told
+        # The goal lies where the stream's pose and the rotation still to make lead.
+        goal = rotations.multiply(obs["goal"], jnp.asarray(read[:, 3:]))
+        np.testing.assert_allclose(
+            rotations.angle_between(goal, state.goal), 0.0, atol=2e-3
+        )
+        way = rotations.angle_between(state.goal, cube[:, 3:])
+        np.testing.assert_allclose(state.distance, way, atol=1e-3)
+        np.testing.assert_allclose(obs["privileged"][:, -7:-4], cube[:, :3], atol=1e-6)
+        likeness = np.abs(np.sum(obs["privileged"][:, -4:] * cube[:, 3:], axis=1))
+        np.testing.assert_allclose(likeness, 1.0, atol=1e-5)
+    start, after, on = states
+    assert not np.array_equal(start.perceived, after.perceived)
+    np.testing.assert_array_equal(on.perceived, after.perceived)
+
+
+def test_the_stream_reads_what_it_learned_to(smoke, stream):
+    """As `mjxhand.pretrain` measures itself, one frame at a time."""
+    config, options = pretrain.parse(["smoke", "--network.vision-stream", str(stream)])
+    env = dataclasses.replace(config.env, frame_size=32)
+    network = dataclasses.replace(config.network, units_scale=0.05)
+    config = dataclasses.replace(config, env=env, network=network)
+    learning = pretrain.Learning(config, (32, 32, 3), options, 1)
+    frames = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    sight = Env(perceived(smoke, stream)).sight
+    read = sight.poses(frames)
+    one = jax.jit(sight.read)(sight.weights, frames[3])
+    np.testing.assert_allclose(one, read[3], atol=1e-5)
+    off = learning.errors(frames, read)
+    np.testing.assert_allclose(off.angle, 0.0, atol=1e-3)
+    np.testing.assert_allclose(off.position, 0.0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_updates_leave_what_reads_the_pose(smoke, stream):
+    """Two of them, with time-outs that leave the hand as it is; the second compiles nothing."""
+    config = perceived(smoke, stream, goal_seconds=0.24)
+    ppo = dataclasses.replace(config.ppo, num_envs=4, unroll_length=4, chunk_length=2)
+    curriculum = dataclasses.replace(config.curriculum, keep_state=0.5)
+    config = dataclasses.replace(config, ppo=ppo, curriculum=curriculum)
+    env = Env(config)
+    agent = build(config, env.observation_sizes, env.num_actuators)
+    program = sharding.Program(
+        config, env, agent, sharding.make_mesh(jax.devices()[:1])
+    )
+    learner = program.init_learner(0)
+    assert "V1" not in learner.params["params"]
+    params = program.place_params(env.make_params(0))
+    actors = program.init_actors(0, params)
+    for _ in range(2):
+        learner, actors, metrics = program.update(learner, actors, params)
+    assert program.update._cache_size() == 1
+    assert all(np.isfinite(v) for k, v in metrics.items() if k.startswith("loss/"))
+    qpos = np.asarray(actors.state.physics.qpos)
+    read = env.sight.poses(env.eye.frames(qpos))
+    np.testing.assert_allclose(actors.state.obs["vision"], read, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network.vision_stream": ""}, "needs a stream .* mjxhand.pretrain"),
+        ({"network.freeze_vision": True}, "no area of the network sees frames"),
+        ({"ppo.pose_weight": 1.0}, "no area of the network sees frames"),
+        ({"env.pose_noise_angle": 0.1}, "leave them out with --env.vision perceived"),
+        ({"env.task": "opposition"}, "the hand is empty"),
+    ],
+)
+def test_settings_that_cannot_be_meant(smoke, changes, message):
+    config = perceived(smoke, "v.npz")
+    for name, value in changes.items():
+        part, field = name.split(".")
+        inner = dataclasses.replace(getattr(config, part), **{field: value})
+        config = dataclasses.replace(config, **{part: inner})
+    with pytest.raises(ConfigError, match=message):
+        presets.check(config, num_devices=1)
+
+
+def test_one_cpu_device_draws(smoke):
+    with pytest.raises(
+        ConfigError, match="perceived draws on one CPU device, not on 8"
+    ):
+        presets.check(perceived(smoke, "v.npz"), num_devices=8)
+
+
+def test_a_stream_of_another_object_is_refused(smoke, stream):
+    config = perceived(smoke, stream, pose_encoding="absolute")
+    scene = dataclasses.replace(config.scene, object="egg")
+    with pytest.raises(ConfigError, match="of a cube, not of a egg"):
+        Env(dataclasses.replace(config, scene=scene))
+
+
+def test_any_policy_of_poses_plays_by_sight(stream, tmp_path, capsys):
+    run = policy.settings("pretrained:fpn-reorient")
+    noisy = dataclasses.replace(run.env, pose_noise_angle=0.3, pool_size=8)
+    env = policy.make_env(
+        dataclasses.replace(run, env=noisy), vision_stream=str(stream)
+    )
+    cfg = env.config.env
+    assert (cfg.vision, cfg.cameras, cfg.frame_size) == ("perceived", "palm", 32)
+    assert cfg.pose_noise_angle == 0.0  # the stream errs by itself
+    assert env.rows == {}
+    assert (cfg.goal_encoding, cfg.pose_encoding) == ("relative", "folded")
+    assert "its pose read from frames (palm, 32 px)" in env.label
+    out = tmp_path / "blind.json"
+    argv = ["pretrained:fpn-reorient", "--vision-stream", str(stream)]
+    code = evaluate.main(
+        [*argv, "--episodes", "2", "--max-goals", "1", "--json", str(out)]
+    )
+    assert code == 0
+    assert "its pose read from frames" in capsys.readouterr().out
+    code = evaluate.main([*argv[:2], str(tmp_path / "none.npz")])
+    assert code == 2
+    assert "cannot read" in capsys.readouterr().err
+
+
+def test_a_run_that_sees_frames_needs_no_other_stream(smoke, stream):
+    env = dataclasses.replace(
+        smoke.env, vision="pixels", goal_encoding="absolute", frame_size=32
+    )
+    with pytest.raises(ConfigError, match="sees frames itself"):
+        policy.make_env(dataclasses.replace(smoke, env=env), vision_stream=str(stream))
+
+
+def test_weights_that_learned_with_told_poses_go_on_by_sight(stream):
+    """Told or read, a pose means the same to the network; the critic gets the true one too."""
+    run = policy.settings("pretrained:fpn-reorient")
+    network = dataclasses.replace(run.network, weights="pretrained:fpn-reorient")
+    config = perceived(dataclasses.replace(run, network=network), stream)
+    presets.check(config, num_devices=1)
+    params, stats = policy.given_weights(config)
+    own = policy.load_policy("pretrained:fpn-reorient")
+    assert stats.mean["privileged"].shape == (25 + 7,)
+    np.testing.assert_array_equal(stats.mean["vision"], own.stats.mean["vision"])
+    for area in ("SSC", "IPL", "M1", "policy_head"):
+        now, was = params["params"][area], own.params["params"][area]
+        jax.tree.map(np.testing.assert_array_equal, now, was)
+
+
+def test_a_packaged_run_takes_its_stream_along(smoke, stream, tmp_path):
+    config = perceived(smoke, stream)
+    run = runs.prepare(tmp_path / "run", config)
+    again = runs.read_config(run)
+    assert again.network.vision_stream == str(run / runs.VISION)
+    assert pretrained.folder(run) == run
+    held, _ = vision_file.read(again.network.vision_stream)
+    given, _ = vision_file.read(stream)
+    for name, array in given.items():
+        np.testing.assert_array_equal(held[name], array)
+
+
+def test_a_policy_moves_the_hands_whose_frames_are_drawn(monkeypatch):
+    """The states are those of its play, so many control steps apart; poses belong to them."""
+    pytest.importorskip("warp")
+    for name, value in (("ENVS", 4), ("BLOCK", 2), ("APART", 3), ("POOL", 4)):
+        monkeypatch.setattr(f"mjxhand.babble.{name}", value)
+    config, _ = pretrain.parse(
+        [
+            "--moved-by",
+            "pretrained:laptop",
+            "--env.frame-size",
+            "16",
+            "--env.pool-size",
+            "4",
+        ]
+    )
+    own = policy.load_policy("pretrained:laptop")
+    assert config.env.vision == "pixels"
+    assert config.env.relative_step == own.config.env.relative_step
+    hands = pretrain.Hands(config, 5, own)
+    assert hands.env.config.env.vision == "pose"
+    assert hands.env.config.env.goal_encoding == own.config.env.goal_encoding
+    frames, poses = hands.draw(16)
+    assert frames.shape == (16, 16, 16, 3)
+
+    env, agent = hands.env, own.agent
+    params = env.make_params(5)
+    key, key_start = jax.random.split(jax.random.PRNGKey(5))
+    state = batch.reset(env, key_start, 4, params)
+    memory, began = agent.initial_carry(4), jnp.ones(4, bool)
+    expected = []
+
+    @jax.jit
+    def step(state, memory, began, key):
+        key, key_action, key_reset = jax.random.split(key, 3)
+        memory, out = agent.act(own.params, own.stats, memory, state.obs, began)
+        action = agent.distribution.sample(out.logits, key_action)
+        stepped = batch.step(env, state, action, key_reset, params)
+        return stepped.state, memory, stepped.ended, key
+
+    for number in range(4 * 3):
+        if number % 3 == 0:
+            expected.append(np.asarray(state.physics.qpos))
+        state, memory, began, key = step(state, memory, began, key)
+    qpos = np.concatenate(expected)
+    np.testing.assert_allclose(poses, qpos[:, env.scene.cube_qpos], atol=2e-3)
+    assert np.ptp(poses.reshape(4, 4, 7), axis=0).max() > 0.01  # they were moved
+    np.testing.assert_array_equal(frames[:4], hands.eye.frames(qpos[:4]))
+
+
+def test_who_moves_the_hands_also_says_the_scene(capsys):
+    assert pretrain.main(["laptop", "--moved-by", "pretrained:laptop"]) == 2
+    assert "leave out laptop" in capsys.readouterr().err
+    assert pretrain.main(["--moved-by", "nowhere"]) == 2
+    assert "nowhere holds no run" in capsys.readouterr().err
