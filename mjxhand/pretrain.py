@@ -57,9 +57,9 @@ class PretrainOptions:
     """Frames to draw, each of another state; above 8,192 rounded up to rounds of 8,192."""
     passes: int = 4
     """Times that each is learned from."""
-    batch: int = 128
-    """Frames per step."""
-    learning_rate: float = 1e-3
+    batch: int = 32
+    """Frames per step; small, since what is learned is bounded by the number of steps."""
+    learning_rate: float = 2e-3
     """Adam's step size at the start; it falls to 0 along a cosine."""
     test_frames: int = 2048
     """Frames the stream is tested on, of other episodes."""

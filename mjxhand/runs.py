@@ -22,7 +22,7 @@ T = TypeVar("T")
 CONFIG = "config.json"
 EVALUATION = "evaluation.json"
 NETWORK = "network.tsv"
-VISION = "vision.npz"
+VISION = vision_file.FILE
 FORMAT = 5
 """Version of run folders, in `config.json`; those without one are 1."""
 ADDED: dict[str, tuple[int, Any]] = {
@@ -209,7 +209,8 @@ def prepare(out: str | Path, config: Config, *, resume: bool = False) -> Path:
                 _refuse_used(path)  # by another that began at the same time
                 _keep_network(path, config)
                 if config.network.vision_stream:
-                    shutil.copyfile(config.network.vision_stream, path / VISION)
+                    stream = vision_file.locate(config.network.vision_stream)
+                    shutil.copyfile(stream, path / VISION)
             else:  # `read_config` put the copies' paths in the names' place
                 kept = json.loads((path / CONFIG).read_text(encoding="utf-8"))[
                     "network"

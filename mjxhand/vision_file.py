@@ -12,10 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from mjxhand import storage
+from mjxhand import pretrained, storage
 from mjxhand.config import ConfigError
 
 ABOUT = "about"
+FILE = "vision.npz"
+"""Its name in the folder of a run, or of the package."""
 
 
 def write(path: str | Path, params: Any, about: dict[str, Any]) -> None:
@@ -30,12 +32,37 @@ def write(path: str | Path, params: Any, about: dict[str, Any]) -> None:
     os.replace(hidden, path)
 
 
+def locate(path: str | Path) -> Path:
+    """Where a stream lies: `pretrained:NAME` in the package, anything else as it is given.
+
+    Raises:
+        ConfigError: the package has no stream of that name.
+    """
+    if not str(path).startswith(pretrained.PREFIX):
+        return Path(path)
+    there = {f"{pretrained.PREFIX}{p.parent.name}": p for p in _packaged()}
+    if str(path) not in there:
+        raise ConfigError(
+            f"network.vision_stream: the package has no stream {path}: give "
+            f"{' or '.join(there)}, or a file of mjxhand.pretrain"
+        )
+    return there[str(path)]
+
+
+def _packaged() -> list[Path]:
+    return sorted(pretrained.HERE.glob(f"*/{FILE}"))
+
+
 def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays by dotted name, and what is told about them.
+
+    Args:
+        path: a file, or `pretrained:NAME`.
 
     Raises:
         ConfigError: the file cannot be read, or is no such file.
     """
+    path = locate(path)
     try:
         with np.load(path, allow_pickle=False) as file:
             held = {name: file[name] for name in file.files}
