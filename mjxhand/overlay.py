@@ -27,6 +27,7 @@ class Caption:
     )  # pixel just below the goal object, if there is one
     goal_name: str = "goal"  # written there
     event: str = ""  # announced in the middle: "goal reached", "dropped", ...
+    seen: np.ndarray | None = None  # u8[H, W, 3·cameras]: the frame that is acted on
 
 
 @functools.cache
@@ -46,6 +47,8 @@ def draw(
     if caption.goal_at is not None:
         _goal_mark(pen, caption.goal_at, caption.goal_name, unit)
     _status(pen, image.size, caption, goal_seconds, unit)
+    if caption.seen is not None:
+        _inset(image, pen, caption.seen, unit)
     if caption.event:
         _announce(pen, image.size, caption.event, unit)
     return np.asarray(image)
@@ -105,6 +108,25 @@ def _status(
     used = min(1.0, caption.goal_time / goal_seconds)
     colour = BAR_LATE if used > 0.75 else BAR
     pen.rectangle((0, height - 5 * unit, used * width, height), fill=colour)
+
+
+def _inset(
+    image: Image.Image, pen: ImageDraw.ImageDraw, seen: np.ndarray, unit: float
+) -> None:
+    """What each camera shows, side by side at the lower left, pixel for pixel."""
+    edge, left = round(0.27 * image.height), round(8 * unit)
+    top = round(image.height - 52 * unit) - edge
+    cameras = seen.shape[-1] // 3
+    for camera in range(cameras):
+        part = Image.fromarray(seen[..., 3 * camera : 3 * camera + 3])
+        part = part.resize((edge, edge), Image.Resampling.NEAREST)
+        image.paste(part, (left + camera * edge, top))
+    right, above = left + cameras * edge - 1, top - 20 * unit
+    pen.rectangle((left, above, right, top - 1), fill=STRIP)
+    middle, font = (top + above) / 2, _font(round(14 * unit))
+    pen.text(
+        (left + 5 * unit, middle), "what it sees", font=font, fill=INK, anchor="lm"
+    )
 
 
 def _announce(

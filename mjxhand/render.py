@@ -199,6 +199,8 @@ def film(
 ) -> Path:
     """Save a film of recorded control steps, MP4 or GIF by the path's suffix.
 
+    Where frames are seen, they are shown at the lower left.
+
     Args:
         env: where they were recorded; its label is shown in every picture.
         trajectory: arrays `[T, ...]` by name, one entry per control step, as
@@ -215,7 +217,8 @@ def film(
     scene = build(env.config.scene, with_meshes=True) if with_meshes else env.scene
     with Renderer(scene.mj_model, camera) as renderer:
         substeps = env.config.physics.substeps
-        replay = Replay(renderer, env.task, trajectory, substeps, scene)
+        seen = env.eye.frames(np.asarray(trajectory["qpos"])) if env.eye else None
+        replay = Replay(renderer, env.task, trajectory, substeps, scene, seen)
         seconds = env.config.env.goal_seconds
         pictures = (
             draw(picture, caption, label=env.label, goal_seconds=seconds)

@@ -35,6 +35,8 @@ class Replay:
     substeps: int
     scene: Scene | None = None
     """Of the environment, where its episodes have worlds of their own (`trajectory["world"]`)."""
+    seen: np.ndarray | None = None
+    """u8[T, H, W, 3·cameras]: the frame that each control step acted on, if there was one."""
 
     def __post_init__(self) -> None:
         self.model = copy.copy(self.renderer.model)
@@ -108,6 +110,7 @@ class Replay:
             goal_at=None if sign.quat is None else below,
             goal_name=sign.name,
             event=event,
+            seen=None if self.seen is None else self.seen[t],
         )
         return self.renderer.picture(self.data, sign.marks), caption
 

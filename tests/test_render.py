@@ -7,8 +7,10 @@ import math
 import os
 import subprocess
 import sys
+import types
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import imageio_ffmpeg
 import jax
@@ -495,6 +497,43 @@ def test_caption_is_drawn_inside_the_picture():
         goal_seconds=8.0,
     )
     assert flash[120, 0].tolist() == [0xD5, 0x5E, 0x00]
+
+
+def test_frames_of_both_cameras_are_shown_pixel_for_pixel():
+    seen = np.random.default_rng(0).integers(0, 256, (65, 65, 6), np.uint8)
+    caption = overlay.Caption(
+        goals=0, text="", goal_time=0.0, episode_time=0.0, goal_at=None, seen=seen
+    )
+    grey = np.full((240, 320, 3), 200, np.uint8)
+    drawn = overlay.draw(grey, caption, label="x", goal_seconds=8.0)
+    top = round(240 - 52 * 0.7) - 65
+    for number in range(2):
+        left = round(8 * 0.7) + 65 * number
+        part = drawn[top : top + 65, left : left + 65]
+        np.testing.assert_array_equal(part, seen[..., 3 * number :][..., :3])
+    assert (drawn[top : top + 65, 5 + 2 * 65 + 2 :] == 200).all()
+
+
+def test_a_film_shows_the_frame_that_each_control_step_acted_on(replay, env, tmp_path):
+    def frames(qpos):
+        return np.stack([np.full((2, 2, 3), t) for t in range(len(qpos))])
+
+    seeing = types.SimpleNamespace(
+        eye=types.SimpleNamespace(frames=frames),
+        config=env.config,
+        scene=env.scene,
+        task=env.task,
+        label="x",
+    )
+    drawn = []
+    with mock.patch.object(
+        render, "draw", lambda picture, caption, **_: drawn.append(caption) or picture
+    ):
+        camera = render.Camera(**SMALL)
+        path = tmp_path / "f.gif"
+        render.film(seeing, replay.trajectory, path, fps=25, camera=camera)
+    assert [int(c.seen[0, 0, 0]) for c in drawn[:4]] == [0, 0, 1, 1]
+    assert int(drawn[-1].seen[0, 0, 0]) == 5
 
 
 @pytest.fixture(scope="module")

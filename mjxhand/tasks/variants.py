@@ -57,7 +57,8 @@ def variants(config: Config, thing: str) -> list[str]:
             f"pushed by {cfg.push_speed:g} m/s about every {cfg.push_seconds:g} s"
         )
     if cfg.vision != "pixels" and cfg.pose_encoding == "folded":
-        said.append("the cube seen without letters")
+        seen = "the cube seen" if cfg.vision == "pose" else "told"
+        said.append(f"{seen} without letters")
     if cfg.goal_encoding == "relative":
         said.append("goal given as the rotation still to make")
     return said
