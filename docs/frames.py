@@ -27,7 +27,7 @@ with render.Renderer(
         data.mocap_pos[:] = (0.0, 0.0, -10.0)  # an eye does not see the goal
         mujoco.mj_forward(renderer.model, data)
         reference.append(renderer.picture(data))
-strip = np.concatenate([np.hstack(params.frames), np.hstack(reference)])
+strip = np.concatenate([np.hstack(params.looks), np.hstack(reference)])
 size = (SCALE * strip.shape[1], SCALE * strip.shape[0])
 picture = Image.new("RGB", (MARGIN + size[0], size[1]), "white")
 frames = Image.fromarray(strip).resize(size, Image.Resampling.NEAREST)

@@ -255,4 +255,4 @@ def check(config: Config, num_devices: int | None = None) -> None:
     _check_network(config)
     thing = config.scene.object
     thing = tasks.find(config.env.task).object if thing == "auto" else thing
-    eye.check(config, thing, num_devices)
+    eye.check(config, thing)

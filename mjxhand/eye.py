@@ -1,7 +1,7 @@
 """Frames of the scene's cameras, drawn for a whole batch inside compiled programs.
 
-The renderer is MJX-Warp's: rays against the scene's shapes, on NVIDIA GPUs, and on CPUs (for
-tests and small runs). It reads nothing but qpos, so any physics back end can feed it; the goal
+The renderer is MuJoCo-Warp's: rays against the scene's shapes, on NVIDIA GPUs by MJX, on CPUs by
+`mjxhand.painters`. It reads nothing but qpos, so any physics back end can feed it; the goal
 object and the room's shadows are left out.
 """
 
@@ -16,21 +16,30 @@ import numpy as np
 
 from mjxhand import look, skin
 from mjxhand.config import Config, ConfigError
+from mjxhand.painters import Painters
 from mjxhand.scene import Scene
 
 BATCH = 256
-"""Most states that `Eye.frames` draws at once."""
+"""Most states that MJX draws at once for the host."""
 BACKGROUND = (0.87, 0.89, 0.92, 1.0)
 """What is seen beside the floor; about the sky of `look`."""
-_SHOWN_GROUPS = (0, 1)
+OPTIONS: dict[str, Any] = {
+    "render_rgb": True,
+    "render_depth": False,
+    "render_seg": False,
+    "use_shadows": False,
+    "enabled_geom_groups": [0, 1],
+    "background_color": BACKGROUND,
+}
+"""Of the renderer."""
 
 
 class Eye:
     """Draws what cameras see of a state.
 
-    `eye(qpos)` works under jit, vmap and scan. One program may draw several batches one after
-    the other, as a scan does, but not two of one size with no order between them: they would
-    share one tree of shapes.
+    `eye(qpos)` works under jit, vmap and scan. On a GPU one program may draw several batches one
+    after the other, as a scan does, but not two of one size with no order between them: they
+    would share one tree of shapes.
     """
 
     def __init__(self, scene: Scene, cameras: Sequence[str], size: int):
@@ -47,8 +56,40 @@ class Eye:
         _check_cameras(self.model, cameras)
         self.cameras = tuple(cameras)
         self.shape = (size, size, 3 * len(self.cameras))
+        draw = Painters if jax.default_backend() == "cpu" else ByMjx
+        self._renderer = draw(self.model, self.cameras, size, OPTIONS)
+
+    @classmethod
+    def of(cls, config: Config, scene: Scene) -> "Eye":
+        """The eye that `config.env` describes."""
+        names = [name.strip() for name in config.env.cameras.split(",")]
+        return cls(scene, names, config.env.frame_size)
+
+    def __call__(self, qpos: jax.Array) -> jax.Array:
+        """uint8[H, W, 3·cameras] of one state `qpos` [nq]; RGB of one camera after another."""
+        return self._renderer(qpos)
+
+    def frames(self, qpos: np.ndarray) -> np.ndarray:
+        """uint8[P, H, W, 3·cameras] of the states `qpos` [P, nq]."""
+        return self._renderer.draw(qpos)
+
+
+class ByMjx:
+    """MJX-Warp's renderer, for GPUs. It also runs on a CPU, on one core."""
+
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        cameras: Sequence[str],
+        size: int,
+        options: dict[str, Any],
+    ):
+        self.model = model
+        self.cameras = tuple(cameras)
+        self.shape = (size, size, 3 * len(self.cameras))
+        self._options = options
         self._contexts: dict[int, Any] = {}
-        self._constants = _warp_model(self.model)
+        self._constants = _warp_model(model)
 
         batch = jax.custom_batching.custom_vmap(self._batch)
 
@@ -60,17 +101,11 @@ class Eye:
 
         self._draw = batch
 
-    @classmethod
-    def of(cls, config: Config, scene: Scene) -> "Eye":
-        """The eye that `config.env` describes."""
-        names = [name.strip() for name in config.env.cameras.split(",")]
-        return cls(scene, names, config.env.frame_size)
-
     def __call__(self, qpos: jax.Array) -> jax.Array:
-        """uint8[H, W, 3·cameras] of one state `qpos` [nq]; RGB of one camera after another."""
+        """uint8[H, W, 3·cameras] of one state `qpos` [nq]; under vmap all are drawn at once."""
         return self._draw(qpos[None])[0]
 
-    def frames(self, qpos: np.ndarray) -> np.ndarray:
+    def draw(self, qpos: np.ndarray) -> np.ndarray:
         """uint8[P, H, W, 3·cameras] of the states `qpos` [P, nq], drawn in batches."""
         size = min(BATCH, len(qpos))
         drawn = []
@@ -115,12 +150,7 @@ class Eye:
                 devices=None if jax.default_backend() == "cpu" else gpus,
                 cam_res=self.shape[:2],
                 cam_active=list(self.cameras),
-                render_rgb=True,
-                render_depth=False,
-                render_seg=False,
-                use_shadows=False,
-                enabled_geom_groups=list(_SHOWN_GROUPS),
-                background_color=BACKGROUND,
+                **self._options,
             )
         return self._contexts[num]
 
@@ -187,7 +217,7 @@ def _check_cameras(model: mujoco.MjModel, cameras: Sequence[str]) -> None:
         raise ConfigError("env.cameras must name at least one camera, each only once")
 
 
-def check(config: Config, thing: str, num_devices: int) -> None:
+def check(config: Config, thing: str) -> None:
     """Frames: nothing else may tell the pose. No frames: nothing may be said about them.
 
     Args:
@@ -217,11 +247,6 @@ def check(config: Config, thing: str, num_devices: int) -> None:
         raise ConfigError(
             "env.pose_noise_angle and env.pose_noise_position are errors of a pose that is "
             f"told; leave them out with --env.vision {env.vision}"
-        )
-    if jax.default_backend() == "cpu" and num_devices > 1:
-        raise ConfigError(
-            f"env.vision {env.vision} draws on one CPU device, not on {num_devices}: set "
-            "jax_num_cpu_devices to 1"
         )
     if env.vision == "perceived":
         _check_perceived(of_areas, network.vision_stream, thing)

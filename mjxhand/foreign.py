@@ -86,7 +86,7 @@ class _CallFrame(Structure):
 
 _METADATA = 1  # XLA_FFI_Extension_Metadata
 _INTERNAL = 13  # XLA_FFI_Error_Code_INTERNAL
-_DTYPES = {8: np.uint32, 4: np.int32, 11: np.float32, 12: np.float64}
+_DTYPES = {6: np.uint8, 8: np.uint32, 4: np.int32, 11: np.float32, 12: np.float64}
 
 _Handler = ctypes.CFUNCTYPE(pointer, POINTER(_CallFrame))
 _registered: dict[str, object] = {}  # name → handler: XLA keeps no reference to it

@@ -111,7 +111,7 @@ def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, 
             if variant.delay is not None:
                 args += [variant.last_ctrl, variant.delay]
         args = tuple(jnp.asarray(x, jnp.float32) for x in args)
-        qpos, qvel, warmstart, sensordata = _vary_like(call(*args), args)
+        qpos, qvel, warmstart, sensordata = vary_like(call(*args), args)
         after = PhysicsState(
             qpos=qpos, qvel=qvel, qacc_warmstart=warmstart, sensordata=sensordata
         )
@@ -123,15 +123,19 @@ def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, 
 def _fingerprint(
     model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Index]
 ) -> str:
+    told = f"{cfg.substeps} {cfg.threads}"
+    return fingerprint(model, told + (f" {parts}" if parts else ""))
+
+
+def fingerprint(model: mujoco.MjModel, settings: str) -> str:
     """The same for the same model and settings, in any process."""
     content = np.empty(mujoco.mj_sizeModel(model), np.uint8)
     mujoco.mj_saveModel(model, None, content)
-    told = f"{mujoco.__version__} {cfg.substeps} {cfg.threads}"
-    told += f" {parts}" if parts else ""
+    told = f"{mujoco.__version__} {settings}"
     return hashlib.sha256(content.tobytes() + told.encode()).hexdigest()[:16]
 
 
-def _vary_like(after: Sequence[Array], before: Sequence[Array]) -> tuple[Array, ...]:
+def vary_like(after: Sequence[Array], before: Sequence[Array]) -> tuple[Array, ...]:
     """Mark what a callback returned as differing between devices where its inputs do.
 
     `shard_map` cannot see through a callback and would take its results for replicated.

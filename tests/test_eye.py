@@ -11,7 +11,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from sklearn.linear_model import RidgeClassifier
 
-from mjxhand import eye, look, physics, presets, render, scene, skin
+from mjxhand import eye, look, painters, physics, presets, render, scene, skin
 from mjxhand.config import Config, ConfigError, PhysicsConfig, SceneConfig
 from mjxhand.env import Env
 
@@ -156,6 +156,42 @@ def test_any_batch_draws_the_same(made, held, warp):
     np.testing.assert_array_equal(scanned.reshape(frames.shape), frames)
 
 
+def test_threads_draw_what_mjx_draws(made, held, warp):
+    """MJX's renderer is for GPUs; on a CPU it takes one core."""
+    both = eye.Eye(made, ["palm", "top"], 24)
+    by_mjx = eye.ByMjx(both.model, both.cameras, 24, eye.OPTIONS)
+    np.testing.assert_array_equal(by_mjx.draw(held[:40]), both.frames(held[:40]))
+    np.testing.assert_array_equal(jax.jit(by_mjx)(held[2]), both.frames(held[2:3])[0])
+    nested = jax.jit(jax.vmap(jax.vmap(by_mjx)))(held[:6].reshape(2, 3, -1))
+    np.testing.assert_array_equal(nested.reshape(6, *both.shape), both.frames(held[:6]))
+
+
+def test_threads_share_the_blocks_and_tell_what_went_wrong(
+    made, held, warp, monkeypatch
+):
+    monkeypatch.setattr(painters, "BLOCK", 4)
+    monkeypatch.setattr(painters, "usable_cores", lambda: 3)
+    own = eye.Eye(made, ["palm"], 16)
+    whole, made_by, painted = own.frames(held[:11]), [], painters._Painter.paint
+    assert whole.shape == (11, 16, 16, 3)
+    for one, frame in zip(held[:11], whole, strict=True):
+        np.testing.assert_array_equal(own.frames(one[None])[0], frame)
+
+    def paint(self, qpos):
+        made_by.append((id(self), len(qpos)))
+        return painted(self, qpos)
+
+    monkeypatch.setattr(painters._Painter, "paint", paint)
+    np.testing.assert_array_equal(own.frames(held[:11]), whole)
+    assert sorted(number for _, number in made_by) == [3, 4, 4]
+    assert own.frames(held[:0]).shape == (0, 16, 16, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(painters._Painter, "paint", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            own.frames(held[:11])
+    np.testing.assert_array_equal(own.frames(held[:11]), whole)  # none is lost
+
+
 def test_environment_gives_the_frames_of_its_states(smoke, warp):
     env = dataclasses.replace(
         smoke.env, vision="pixels", frame_size=16, goal_encoding="absolute", pool_size=8
@@ -272,9 +308,3 @@ def test_settings_that_cannot_be_meant(changes, message):
         config = dataclasses.replace(config, **{part: inner})
     with pytest.raises(ConfigError, match=message):
         presets.check(config, num_devices=1)
-
-
-def test_pixels_on_several_cpu_devices_are_refused():
-    env = dataclasses.replace(Config().env, vision="pixels")
-    with pytest.raises(ConfigError, match="one CPU device, not on 4"):
-        presets.check(dataclasses.replace(Config(), env=env), num_devices=4)

@@ -141,16 +141,15 @@ def test_the_stream_reads_what_it_learned_to(smoke, stream):
 
 @pytest.mark.slow
 def test_updates_leave_what_reads_the_pose(smoke, stream):
-    """Two of them, with time-outs that leave the hand as it is; the second compiles nothing."""
+    """On two devices, with time-outs that leave the hand as it is; the second compiles nothing."""
     config = perceived(smoke, stream, goal_seconds=0.24)
     ppo = dataclasses.replace(config.ppo, num_envs=4, unroll_length=4, chunk_length=2)
     curriculum = dataclasses.replace(config.curriculum, keep_state=0.5)
     config = dataclasses.replace(config, ppo=ppo, curriculum=curriculum)
     env = Env(config)
     agent = build(config, env.observation_sizes, env.num_actuators)
-    program = sharding.Program(
-        config, env, agent, sharding.make_mesh(jax.devices()[:1])
-    )
+    mesh = sharding.make_mesh(jax.devices()[:2])
+    program = sharding.Program(config, env, agent, mesh)
     learner = program.init_learner(0)
     assert "V1" not in learner.params["params"]
     params = program.place_params(env.make_params(0))
@@ -182,13 +181,6 @@ def test_settings_that_cannot_be_meant(smoke, changes, message):
         config = dataclasses.replace(config, **{part: inner})
     with pytest.raises(ConfigError, match=message):
         presets.check(config, num_devices=1)
-
-
-def test_one_cpu_device_draws(smoke):
-    with pytest.raises(
-        ConfigError, match="perceived draws on one CPU device, not on 8"
-    ):
-        presets.check(perceived(smoke, "v.npz"), num_devices=8)
 
 
 def test_a_stream_of_another_object_is_refused(smoke, stream):
