@@ -37,11 +37,13 @@ for batch in options.batch:
 
     @jax.jit
     def draw(qpos, length=length, eye=eye):
-        def step(total, _):
-            # The frames are summed, so that none may be left out.
-            return total + jnp.sum(jax.vmap(eye)(qpos), dtype=jnp.uint32), None
+        def step(total, turn):
+            # Summed, so that no frame may be left out, and of other states each time, or
+            # they would be drawn once for all.
+            frames = jax.vmap(eye)(jnp.roll(qpos, turn, axis=0) + 1e-6 * turn)
+            return total + jnp.sum(frames, dtype=jnp.uint32), None
 
-        return jax.lax.scan(step, jnp.uint32(0), None, length=length)[0]
+        return jax.lax.scan(step, jnp.uint32(0), jnp.arange(length))[0]
 
     draw(pool[:batch]).block_until_ready()
     seconds = []

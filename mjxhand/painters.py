@@ -20,7 +20,7 @@ from mjxhand.native import usable_cores
 from mjxhand.physics import fingerprint, vary_like
 
 BLOCK = 16
-"""States that a thread draws at once."""
+"""Most states that a thread draws at once."""
 # Warp's device is one for all threads, so calls take turns.
 _turn = threading.Lock()
 
@@ -41,7 +41,8 @@ class Painters:
         self._options = options
         self._shape = (size, size, 3 * len(self._cameras))
         self._threads = usable_cores()
-        self._idle: queue.SimpleQueue[_Painter] = queue.SimpleQueue()
+        # By the number of states that they draw.
+        self._idle: dict[int, queue.SimpleQueue[_Painter]] = {}
         name = f"mjxhand_eye_{fingerprint(model, f'{self._cameras} {size} {options}')}"
         foreign.register(name, self._in_place)
         result = jax.ShapeDtypeStruct(self._shape, jnp.uint8)
@@ -55,24 +56,30 @@ class Painters:
     def draw(self, qpos: np.ndarray) -> np.ndarray:
         """uint8[P, H, W, 3·cameras] of the states `qpos` [P, nq]."""
         frames = np.empty((len(qpos), *self._shape), np.uint8)
-        blocks = range(0, len(qpos), BLOCK)
+        # Powers of two, so that few numbers of states serve all batches.
+        share = max(1, -(-len(qpos) // self._threads))
+        size = min(BLOCK, 1 << (share - 1).bit_length())
+        blocks = range(0, len(qpos), size)
+        idle = self._idle.setdefault(size, queue.SimpleQueue())
 
         def paint(begin: int) -> None:
-            painter = self._idle.get()
+            painter = idle.get()
             try:
-                block = slice(begin, begin + BLOCK)
+                block = slice(begin, begin + size)
                 frames[block] = painter.paint(qpos[block])
             finally:
-                self._idle.put(painter)
+                idle.put(painter)
 
         import warp  # pyright: ignore[reportMissingImports]
 
         threads = min(self._threads, len(blocks))
         with _turn, warp.ScopedDevice("cpu"):
-            while self._idle.qsize() < threads:
-                painter = _Painter(self.model, self._cameras, self._size, self._options)
+            while idle.qsize() < threads:
+                painter = _Painter(
+                    self.model, size, self._cameras, self._size, self._options
+                )
                 painter.paint(qpos[:1])  # kernels are loaded by one thread
-                self._idle.put(painter)
+                idle.put(painter)
             if threads == 1:
                 for begin in blocks:
                     paint(begin)
@@ -90,21 +97,26 @@ class Painters:
 
 
 class _Painter:
-    """What one thread draws with: `BLOCK` copies of the model's state and their trees of shapes."""
+    """What one thread draws with: copies of the model's state and their trees of shapes."""
 
     def __init__(
-        self, model: mujoco.MjModel, cameras: Sequence[str], size: int, options: Any
+        self,
+        model: mujoco.MjModel,
+        copies: int,
+        cameras: Sequence[str],
+        size: int,
+        options: dict[str, Any],
     ):
         from mujoco.mjx.third_party import mujoco_warp
 
         self._warp = mujoco_warp
         self._size, self._cameras = size, len(cameras)
-        self._qpos = np.repeat(np.float32(model.qpos0)[None], BLOCK, 0)
+        self._qpos = np.repeat(np.float32(model.qpos0)[None], copies, 0)
         self._model = mujoco_warp.put_model(model)
-        self._data = mujoco_warp.make_data(model, nworld=BLOCK, nconmax=1, njmax=1)
+        self._data = mujoco_warp.make_data(model, nworld=copies, nconmax=1, njmax=1)
         self._context = mujoco_warp.create_render_context(
             model,
-            nworld=BLOCK,
+            nworld=copies,
             cam_res=(size, size),
             cam_active=list(cameras),
             **options,
@@ -116,10 +128,10 @@ class _Painter:
         for name in ("cam_xpos", "cam_xmat", "light_xpos", "light_xdir"):
             there = getattr(self._data, name)
             value = np.float32(getattr(host, name)).reshape(there.numpy().shape[1:])
-            there.assign(np.repeat(value[None], BLOCK, 0))
+            there.assign(np.repeat(value[None], copies, 0))
 
     def paint(self, qpos: np.ndarray) -> np.ndarray:
-        """uint8[P, H, W, 3·cameras] of at most `BLOCK` states [P, nq]."""
+        """uint8[P, H, W, 3·cameras] of at most as many states [P, nq] as there are copies."""
         model, data, context = self._model, self._data, self._context
         self._qpos[: len(qpos)] = qpos
         data.qpos.assign(self._qpos)

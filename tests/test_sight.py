@@ -303,3 +303,31 @@ def test_who_moves_the_hands_also_says_the_scene(capsys):
     assert "leave out laptop" in capsys.readouterr().err
     assert pretrain.main(["--moved-by", "nowhere"]) == 2
     assert "nowhere holds no run" in capsys.readouterr().err
+
+
+def test_the_packaged_stream_reads_cubes_that_have_settled():
+    """Start states of its policy, which it never saw; a goal counts within 23°."""
+    pytest.importorskip("warp")
+    run = policy.settings("pretrained:fpn-reorient")
+    env = policy.make_env(run, vision_stream="pretrained:sight", pool_size=48)
+    params = env.make_params(7)
+    cube = np.asarray(params.pool.qpos)[:, env.scene.cube_qpos]
+    off = rotations.angle_between(params.looks[:, 3:], jnp.asarray(cube[:, 3:]))
+    assert np.median(off) < np.radians(10)
+    assert np.quantile(off, 0.9) < np.radians(23)
+    away = np.linalg.norm(params.looks[:, :3] - cube[:, :3], axis=1)
+    assert np.median(away) < 0.004
+
+
+def test_streams_of_the_package_have_names(smoke, tmp_path):
+    assert "sight" not in pretrained.names()  # it is no policy
+    with pytest.raises(
+        ConfigError, match="no stream pretrained:laptop: give pretrained:sight"
+    ):
+        vision_file.read("pretrained:laptop")
+    config = perceived(smoke, "pretrained:sight", frame_size=64)
+    run = runs.prepare(tmp_path / "run", config)
+    held, about = vision_file.read(run / runs.VISION)
+    assert about["moved_by"] == "pretrained:fpn-reorient"
+    for name, array in vision_file.read("pretrained:sight")[0].items():
+        np.testing.assert_array_equal(held[name], array)

@@ -5,7 +5,8 @@
 A policy that travels is a folder with the run's `config.json`, its `evaluation.json` and
 `policy.npz`: weights as float16, the statistics that normalise observations as float32.
 `python -m mjxhand.pretrained RUN FOLDER` makes one of a run; every command that takes a run
-folder takes such a folder too.
+folder takes such a folder too. `pretrained:sight` is no policy but a visual stream, for
+`--vision-stream`.
 """
 
 import math
