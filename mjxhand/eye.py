@@ -191,9 +191,8 @@ def _check_platform() -> None:
     try:
         import warp  # pyright: ignore[reportMissingImports]
 
-        # Not a line for every kernel that is loaded; nor, on a CPU, for the lack of a GPU.
-        on_cpu = jax.default_backend() == "cpu"
-        warp.config.log_level = warp.LOG_ERROR if on_cpu else warp.LOG_WARNING
+        # Not a line for every kernel that is loaded.
+        warp.config.log_level = warp.LOG_WARNING
     except ImportError as error:
         raise ConfigError(
             "frames are drawn by Warp, which is not there: pip install "
