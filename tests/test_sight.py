@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+import mjxhand
 from mjxhand import (
     batch,
     evaluate,
@@ -196,6 +197,23 @@ def test_a_stream_of_another_object_is_refused(smoke, stream):
     scene = dataclasses.replace(config.scene, object="egg")
     with pytest.raises(ConfigError, match="of a cube, not of a egg"):
         Env(dataclasses.replace(config, scene=scene))
+
+
+def test_environments_by_keywords(stream):
+    made = mjxhand.make(
+        "reorient",
+        vision="perceived",
+        frame_size=32,
+        pool_size=2,
+        vision_stream=str(stream),
+    )
+    assert made.sight is not None
+    with pytest.raises(
+        ConfigError, match="vision='pixels' gives the frames themselves"
+    ):
+        mjxhand.make("reorient", vision="pixels", vision_stream=str(stream))
+    with pytest.raises(ConfigError, match="no frames are seen"):
+        mjxhand.make("reorient", vision_stream=str(stream))
 
 
 def test_any_policy_of_poses_plays_by_sight(stream, tmp_path, capsys):
