@@ -324,6 +324,37 @@ def test_a_policy_moves_the_hands_whose_frames_are_drawn(monkeypatch):
     np.testing.assert_array_equal(frames[:4], hands.eye.frames(qpos[:4]))
 
 
+def test_who_moves_the_hands_sees_what_it_learned_with(monkeypatch):
+    """Its own errors, cameras and frames, whatever the eye is that a stream is taught for."""
+    pytest.importorskip("warp")
+    for name, value in (("ENVS", 2), ("POOL", 2)):
+        monkeypatch.setattr(f"mjxhand.babble.{name}", value)
+    own = policy.load_policy("pretrained:laptop")
+    argv = ["--moved-by", "pretrained:laptop", "--env.frame-size", "16"]
+    config, _ = pretrain.parse([*argv, "--env.pool-size", "2"])
+
+    def moved(**env):
+        run = dataclasses.replace(
+            own.config, env=dataclasses.replace(own.config.env, **env)
+        )
+        return pretrain.Hands(config, 5, dataclasses.replace(own, config=run))
+
+    errs = moved(pose_noise_angle=0.3)
+    assert set(errs.env.rows) == {"angle_noise"}
+    sees = moved(vision="pixels", goal_encoding="absolute", frame_size=32)
+    assert sees.env.observation_sizes["vision"] == (32, 32, 3)
+    assert errs.eye.shape == sees.eye.shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("option", ["env.bins 5", "env.control absolute"])
+def test_who_moves_the_hands_acts_as_it_learned(option):
+    """Commands of other levels would move them in another way without a word."""
+    name, value = option.split()
+    argv = ["--moved-by", "pretrained:laptop", f"--{name}", value]
+    with pytest.raises(ConfigError, match=f"--{name}: the policy of pretrained:laptop"):
+        pretrain.parse(argv)
+
+
 def test_who_moves_the_hands_also_says_the_scene(capsys):
     assert pretrain.main(["laptop", "--moved-by", "pretrained:laptop"]) == 2
     assert "leave out laptop" in capsys.readouterr().err
