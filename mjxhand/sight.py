@@ -13,6 +13,7 @@ import numpy as np
 
 from mjxhand import vision_file
 from mjxhand.config import Config, ConfigError
+from mjxhand.exact import exact
 from mjxhand.eye import Eye
 from mjxhand.networks import pose, vision
 from mjxhand.scene import Scene
@@ -55,6 +56,7 @@ class Sight:
         """The stream that `config.network.vision_stream` names, behind the config's eye."""
         return cls(config.network.vision_stream, Eye.of(config, scene), scene.object)
 
+    @exact  # also where the pool's frames are read, so that a step reads the same
     def read(self, weights: Any, frame: jax.Array) -> jax.Array:
         """The pose f32[7] (`body.POSE`) that the stream reads from a frame u8[H, W, C]."""
         return pose.told(jnp.asarray(self._stream.apply(weights, frame[None]))[0])

@@ -199,6 +199,20 @@ def test_a_stream_of_another_object_is_refused(smoke, stream):
         Env(dataclasses.replace(config, scene=scene))
 
 
+def test_no_product_of_what_reads_is_rounded(smoke, stream):
+    """A start's frame is read outside a step, and must say what a step would say of it."""
+    sight = Env(perceived(smoke, stream)).sight
+    frame = np.zeros(sight.eye.shape, np.uint8)
+    text = jax.jit(sight.read).lower(sight.weights, frame).as_text()
+    products = [
+        line
+        for line in text.splitlines()
+        if "stablehlo.convolution" in line or "stablehlo.dot_general" in line
+    ]
+    assert len(products) >= 5
+    assert all(line.count("HIGHEST") == 2 for line in products)
+
+
 def test_environments_by_keywords(stream):
     made = mjxhand.make(
         "reorient",
