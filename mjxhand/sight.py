@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjxhand import vision_file
+from mjxhand import storage, vision_file
 from mjxhand.config import Config, ConfigError
 from mjxhand.exact import exact
 from mjxhand.eye import Eye
@@ -32,9 +32,10 @@ class Sight:
           thing: what lies in the hand, `Scene.object`.
 
         Raises:
-          ConfigError: the file cannot be read, or was trained on other frames.
+          ConfigError: the file cannot be read, is not whole, or was trained on other
+            frames.
         """
-        _, about = vision_file.read(file)
+        held, about = vision_file.read(file)
         if about.get("object", "auto") not in ("auto", thing):
             raise ConfigError(
                 f"network.vision_stream: {file} was trained on frames of a "
@@ -47,6 +48,11 @@ class Sight:
         blank = jnp.zeros((1, *eye.shape), jnp.uint8)
         own = jax.eval_shape(self._stream.init, jax.random.PRNGKey(0), blank)
         own = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), own)
+        for name in storage.specs(own["params"]):
+            if name not in held:  # it would stay 0
+                raise ConfigError(
+                    f"network.vision_stream: {file} lacks {name}: teach the stream anew"
+                )
         cameras = ",".join(eye.cameras)
         self.weights: Any = vision_file.put(own, file, cameras, eye.shape[0])
         self._all = jax.jit(jax.vmap(self.read, in_axes=(None, 0)))

@@ -1,6 +1,7 @@
 """Poses that a stream reads from frames: what is told of them, and what stays true."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from mjxhand import (
     rotations,
     runs,
     sharding,
+    storage,
     symmetry,
     vision_file,
 )
@@ -197,6 +199,63 @@ def test_a_stream_of_another_object_is_refused(smoke, stream):
     scene = dataclasses.replace(config.scene, object="egg")
     with pytest.raises(ConfigError, match="of a cube, not of a egg"):
         Env(dataclasses.replace(config, scene=scene))
+
+
+@pytest.mark.parametrize(
+    ("drop", "message"),
+    [
+        ("cameras", "no file of mjxhand.pretrain"),
+        ("V2.filters.kernel", "lacks V2.filters.kernel: teach the stream anew"),
+        ("", "no file of mjxhand.pretrain"),
+    ],
+)
+def test_a_stream_that_is_not_whole_is_refused(smoke, stream, tmp_path, drop, message):
+    """What is missing would stay 0, and every pose be read wrongly without a word."""
+    held, about = vision_file.read(stream)
+    told = {name: value for name, value in about.items() if name != drop}
+    arrays = {name: array for name, array in held.items() if name != drop}
+    path = tmp_path / "part.npz"
+    np.savez(path, about=json.dumps(told if drop else ["a list"]), **arrays)
+    with pytest.raises(ConfigError, match=message):
+        policy.make_env(smoke, vision_stream=str(path))
+
+
+def test_cameras_may_be_named_with_blanks(stream, tmp_path):
+    """As `--env.cameras "palm, front"` is written into a file."""
+    held, about = vision_file.read(stream)
+    path = tmp_path / "blanks.npz"
+    about["cameras"] = "palm, front"
+    np.savez(path, about=json.dumps(about), **held)
+    params = {"params": storage.from_arrays(held, tree_of(held))}
+    vision_file.put(params, path, "palm,front", 32)
+    with pytest.raises(ConfigError, match="cameras palm, front, not front"):
+        vision_file.put(params, path, "front", 32)
+
+
+def tree_of(arrays):
+    """The nested dict that names with dots describe."""
+    tree = {}
+    for name, array in arrays.items():
+        *groups, last = name.split(".")
+        inner = tree
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[last] = array
+    return tree
+
+
+def test_a_name_that_the_package_lacks_is_refused_with_those_it_has(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(pretrained, "HERE", tmp_path)
+    with pytest.raises(ConfigError, match="pretrained:x: give a file of"):
+        vision_file.locate("pretrained:x")
+    (tmp_path / "sight").mkdir()
+    (tmp_path / "sight" / vision_file.FILE).touch()
+    with pytest.raises(ConfigError, match="give pretrained:sight or a file of"):
+        vision_file.locate("pretrained:x")
+    found = vision_file.locate("pretrained:sight")
+    assert found == tmp_path / "sight" / vision_file.FILE
 
 
 def test_no_product_of_what_reads_is_rounded(smoke, stream):
