@@ -291,7 +291,12 @@ def test_environments_by_keywords(stream):
 
 def test_any_policy_of_poses_plays_by_sight(stream, tmp_path, capsys):
     run = policy.settings("pretrained:fpn-reorient")
-    noisy = dataclasses.replace(run.env, pose_noise_angle=0.3, pool_size=8)
+    noisy = dataclasses.replace(
+        run.env,
+        pose_noise_angle=0.3,
+        pool_size=8,
+        randomize="angle_bias, position_noise",
+    )
     env = policy.make_env(
         dataclasses.replace(run, env=noisy), vision_stream=str(stream)
     )
@@ -301,6 +306,7 @@ def test_any_policy_of_poses_plays_by_sight(stream, tmp_path, capsys):
     assert env.rows == {}
     assert (cfg.goal_encoding, cfg.pose_encoding) == ("relative", "folded")
     assert "its pose read from frames (palm, 32 px)" in env.label
+    assert "randomised" not in env.label  # nothing is: those rows were of the told pose
     out = tmp_path / "blind.json"
     argv = ["pretrained:fpn-reorient", "--vision-stream", str(stream)]
     code = evaluate.main(
