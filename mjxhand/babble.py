@@ -21,6 +21,16 @@ stream learns of orientations depends on how many of them it sees, and in a bloc
 much alike. A policy turns the object itself, and goes on."""
 APART = 4
 """Control steps from one state that is drawn to the next, where a policy moves the hands."""
+SENSES = (
+    "vision",
+    "cameras",
+    "frame_size",
+    "goal_encoding",
+    "pose_encoding",
+    "pose_noise_angle",
+    "pose_noise_position",
+)
+"""Fields of EnvConfig that say what a policy sees."""
 POOL = 1024
 """Fewest start states of a round."""
 
@@ -43,7 +53,7 @@ class Hands:
         senses: dict[str, Any] = {"vision": "pose"}
         network = config.network
         if policy is not None:
-            for name in ("vision", "goal_encoding", "pose_encoding"):
+            for name in SENSES:
                 senses[name] = getattr(policy.config.env, name)
             network = policy.config.network
         env = dataclasses.replace(config.env, pool_size=pool, **senses)

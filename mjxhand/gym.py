@@ -8,6 +8,7 @@ The vectorised one steps all copies in one compiled call. Arrays live on the hos
 Gymnasium wants it: learners that are written in JAX are faster on `mjxhand.make`.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -102,6 +103,8 @@ class HandEnv(gymnasium.Env):
         self.env = env
         self.observation_space = _observation_space(env)
         self.action_space = _action_space(env)
+        # Arguments, which no program holds: a pool, its frames, what reads them.
+        self._params = jax.device_put(env.params)
         self._reset = jax.jit(env.reset)
         self._step = jax.jit(env.step)
         self._state: State | None = None
@@ -110,16 +113,15 @@ class HandEnv(gymnasium.Env):
         """→ (observation, info); the same seed gives the same episode for the same actions."""
         super().reset(seed=seed)
         key = jax.random.PRNGKey(self.np_random.integers(2**31))
-        state = self._state = self._reset(key)
+        state = self._state = self._reset(key, self._params)
         return _host(state.obs), {}
 
     def step(self, action: np.ndarray):
         """→ (observation, reward, terminated, truncated, info); info holds the metrics."""
         if self._state is None:
             raise ConfigError("step before the first reset: call reset()")
-        state = self._state = self._step(
-            self._state, _taken(action, self.env, self.action_space)
-        )
+        taken = _taken(action, self.env, self.action_space)
+        state = self._state = self._step(self._state, taken, self._params)
         return (
             _host(state.obs),
             float(state.reward),
@@ -150,8 +152,9 @@ class HandVectorEnv(gymnasium.vector.VectorEnv):
         self.single_action_space = _action_space(env)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._reset = jax.jit(jax.vmap(env.reset))
-        self._step = jax.jit(lambda *args: batch.step(env, *args, env.params))
+        self._params = jax.device_put(env.params)
+        self._reset = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))
+        self._step = jax.jit(functools.partial(batch.step, env))
         self._state: State | None = None
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
@@ -159,7 +162,8 @@ class HandVectorEnv(gymnasium.vector.VectorEnv):
         super().reset(seed=seed)
         key = jax.random.PRNGKey(self.np_random.integers(2**31))
         self._key, key = jax.random.split(key)
-        state = self._state = self._reset(jax.random.split(key, self.num_envs))
+        keys = jax.random.split(key, self.num_envs)
+        state = self._state = self._reset(keys, self._params)
         return _host(state.obs), {}
 
     def step(self, actions: np.ndarray):
@@ -168,7 +172,7 @@ class HandVectorEnv(gymnasium.vector.VectorEnv):
             raise ConfigError("step before the first reset: call reset()")
         taken = _taken(actions, self.env, self.action_space)
         self._key, key = jax.random.split(self._key)
-        stepped, _, state = self._step(self._state, taken, key)
+        stepped, _, state = self._step(self._state, taken, key, self._params)
         self._state = state
         terminated, truncated = _host((stepped.terminated, stepped.truncated))
         ended = terminated | truncated

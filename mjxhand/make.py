@@ -9,11 +9,14 @@ from mjxhand.config import (
     Config,
     ConfigError,
     EnvConfig,
+    NetworkConfig,
     PhysicsConfig,
     RewardConfig,
     SceneConfig,
 )
 from mjxhand.env import Env
+
+STREAM = "vision_stream"
 
 
 def make(task: str = "reorient", **overrides: Any) -> Env:
@@ -28,7 +31,8 @@ def make(task: str = "reorient", **overrides: Any) -> Env:
     Args:
         task: a name of `mjxhand.tasks.TASKS`, or `my_file:MyTask`.
         overrides: settings by the last part of their names; `seed`, an int, draws the pool of
-            start states.
+            start states; `vision_stream` is the file of `mjxhand.pretrain` that reads the pose
+            of `vision="perceived"`.
 
     Raises:
         ConfigError: no such task or field; a setting that does nothing with this task.
@@ -40,6 +44,7 @@ def make(task: str = "reorient", **overrides: Any) -> Env:
         "env": EnvConfig,
     }
     changes: dict[str, dict[str, Any]] = {part: {} for part in parts}
+    stream = overrides.pop(STREAM, "")
     for name, value in overrides.items():
         for part, kind in parts.items():
             if name in {f.name for f in dataclasses.fields(kind)} - {"task"}:
@@ -51,6 +56,7 @@ def make(task: str = "reorient", **overrides: Any) -> Env:
             names = [
                 f.name for kind in parts.values() for f in dataclasses.fields(kind)
             ]
+            names.append(STREAM)
             near = difflib.get_close_matches(name, names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"no setting {name!r}{hint}")
@@ -60,8 +66,14 @@ def make(task: str = "reorient", **overrides: Any) -> Env:
         scene=SceneConfig(**changes["scene"]),
         physics=PhysicsConfig(**changes["physics"]),
         env=EnvConfig(task=task, reward=reward, **changes["env"]),
+        network=NetworkConfig(vision_stream=stream),
         seed=overrides.get("seed", 0),
     )
+    if stream and config.env.vision == "pixels":
+        raise ConfigError(
+            f"{STREAM} is {stream!r}, but vision='pixels' gives the frames themselves: leave "
+            "it out, or use vision='perceived' for the pose that it reads"
+        )
     presets.check(config, num_devices=1)
     given = {part: f"env.{part}" if part == "reward" else part for part in parts}
     idle.refuse((f"{given[p]}.{name}" for p in parts for name in changes[p]), config)

@@ -14,6 +14,7 @@ from mjxhand import (
     idle,
     presets,
     pretrained,
+    randomize,
     runs,
     storage,
     tasks,
@@ -263,12 +264,23 @@ def make_env(
         config = dataclasses.replace(config, scene=scene)
         given.append("scene.object_damping")
     if vision_stream is not None:
+        # What is asked for here and does nothing is refused below.
+        if "env.randomize" not in given:
+            config = _without_told_rows(config)
         config = _by_sight(config, vision_stream)
         given.append("env.vision")
     if given:
         presets.check(config, num_devices=1)
         idle.refuse(given, config)
     return Env(config)
+
+
+def _without_told_rows(config: Config) -> Config:
+    """Without the named rows of `env.randomize` that are errors of a told pose."""
+    rows = [name.strip() for name in config.env.randomize.split(",")]
+    kept = [r for r in rows if r not in randomize.TABLE or not randomize.TABLE[r].told]
+    env = dataclasses.replace(config.env, randomize=",".join(kept) or "none")
+    return dataclasses.replace(config, env=env)
 
 
 def _by_sight(config: Config, stream: str) -> Config:

@@ -35,7 +35,7 @@ from mjxhand.config import (
     SceneConfig,
 )
 from mjxhand.networks import pose, vision
-from mjxhand.policy import Policy, load_policy, settings
+from mjxhand.policy import SENSES, Policy, load_policy, settings
 from mjxhand.stop import Stop
 
 PROG = "python -m mjxhand.pretrain"
@@ -96,6 +96,8 @@ def parse(argv: Sequence[str]) -> tuple[Config, PretrainOptions]:
     parts = ("scene", "physics", "env", "network", "seed")
     start = _Command(PretrainOptions(), *(getattr(base, part) for part in parts))
     parsed = build(_Command, args, PROG, start)
+    if parsed.options.moved_by:
+        _refuse_meanings(args, parsed.options.moved_by)
     for option in ("frames", "passes", "batch", "learning_rate", "test_frames"):
         if not getattr(parsed.options, option) > 0:
             raise ConfigError(
@@ -121,6 +123,18 @@ def parse(argv: Sequence[str]) -> tuple[Config, PretrainOptions]:
     config = dataclasses.replace(base, **chosen, curriculum=CurriculumConfig())
     presets.check(config, num_devices=1)
     return config, parsed.options
+
+
+def _refuse_meanings(args: Sequence[str], run: str) -> None:
+    """Refuse what says how the policy that moves the hands senses and acts: it has learned that."""
+    for name in SENSES:
+        option = f"--{name.replace('_', '-')}"
+        # The eye that is taught may be another than the policy's.
+        own = name.startswith("env.") and name not in ("env.cameras", "env.frame_size")
+        if own and value_of(option, args) is not None:
+            raise ConfigError(
+                f"{option}: the policy of {run} senses and acts as it learned to: leave it out"
+            )
 
 
 def _base(preset: str, run: str | None) -> Config:

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjxhand import vision_file
+from mjxhand import storage, vision_file
 from mjxhand.config import Config, ConfigError
+from mjxhand.exact import exact
 from mjxhand.eye import Eye
 from mjxhand.networks import pose, vision
 from mjxhand.scene import Scene
@@ -31,9 +32,10 @@ class Sight:
           thing: what lies in the hand, `Scene.object`.
 
         Raises:
-          ConfigError: the file cannot be read, or was trained on other frames.
+          ConfigError: the file cannot be read, is not whole, or was trained on other
+            frames.
         """
-        _, about = vision_file.read(file)
+        held, about = vision_file.read(file)
         if about.get("object", "auto") not in ("auto", thing):
             raise ConfigError(
                 f"network.vision_stream: {file} was trained on frames of a "
@@ -46,6 +48,11 @@ class Sight:
         blank = jnp.zeros((1, *eye.shape), jnp.uint8)
         own = jax.eval_shape(self._stream.init, jax.random.PRNGKey(0), blank)
         own = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), own)
+        for name in storage.specs(own["params"]):
+            if name not in held:  # it would stay 0
+                raise ConfigError(
+                    f"network.vision_stream: {file} lacks {name}: teach the stream anew"
+                )
         cameras = ",".join(eye.cameras)
         self.weights: Any = vision_file.put(own, file, cameras, eye.shape[0])
         self._all = jax.jit(jax.vmap(self.read, in_axes=(None, 0)))
@@ -55,6 +62,7 @@ class Sight:
         """The stream that `config.network.vision_stream` names, behind the config's eye."""
         return cls(config.network.vision_stream, Eye.of(config, scene), scene.object)
 
+    @exact  # also where the pool's frames are read, so that a step reads the same
     def read(self, weights: Any, frame: jax.Array) -> jax.Array:
         """The pose f32[7] (`body.POSE`) that the stream reads from a frame u8[H, W, C]."""
         return pose.told(jnp.asarray(self._stream.apply(weights, frame[None]))[0])

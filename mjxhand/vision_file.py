@@ -16,6 +16,8 @@ from mjxhand import pretrained, storage
 from mjxhand.config import ConfigError
 
 ABOUT = "about"
+TOLD = ("frame", "cameras", "units_scale", "object")
+"""What every file tells of the frames and the network that it is for."""
 FILE = "vision.npz"
 """Its name in the folder of a run, or of the package."""
 
@@ -42,9 +44,9 @@ def locate(path: str | Path) -> Path:
         return Path(path)
     there = {f"{pretrained.PREFIX}{p.parent.name}": p for p in _packaged()}
     if str(path) not in there:
+        choices = " or ".join([*there, "a file of mjxhand.pretrain"])
         raise ConfigError(
-            f"network.vision_stream: the package has no stream {path}: give "
-            f"{' or '.join(there)}, or a file of mjxhand.pretrain"
+            f"network.vision_stream: the package has no stream {path}: give {choices}"
         )
     return there[str(path)]
 
@@ -67,6 +69,8 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         with np.load(path, allow_pickle=False) as file:
             held = {name: file[name] for name in file.files}
         about = json.loads(str(held.pop(ABOUT)))
+        if not {*TOLD} <= set(dict(about)):
+            raise ValueError(f"it must tell {TOLD}")
     # zipfile, zlib and numpy raise nearly anything at a file of another kind.
     except Exception as error:
         problem = (
@@ -76,6 +80,10 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             f"network.vision_stream: cannot read {path}: {problem}"
         ) from None
     return held, about
+
+
+def _names(cameras: str) -> list[str]:
+    return [name.strip() for name in cameras.split(",")]
 
 
 def put(
@@ -92,7 +100,7 @@ def put(
             (`env.frame_size`, pixels) if these are given.
     """
     held, about = read(path)
-    if cameras and about.get("cameras", cameras) != cameras:
+    if cameras and _names(about["cameras"]) != _names(cameras):
         raise ConfigError(
             f"network.vision_stream: {path} was trained on frames of --env.cameras "
             f"{about['cameras']}, not {cameras}: give those, or train a stream for these"

@@ -149,6 +149,23 @@ def test_gymnasiums_own_wrapper_counts_our_episodes():
     np.testing.assert_array_equal(info["episode"]["l"], 10)
 
 
+def test_programs_do_not_hold_the_pool(envs):
+    """With frames and what reads them it is large, and would be compiled into each."""
+    keys = jax.random.split(jax.random.PRNGKey(0), 8)
+    envs.reset(seed=0)
+    single = gym.HandEnv(envs.env)
+    programs = (
+        envs._reset.lower(keys, envs._params),
+        envs._step.lower(envs._state, jnp.zeros((8, 20), int), keys[0], envs._params),
+        single._reset.lower(keys[0], envs._params),
+    )
+    pool = envs.env.params.pool.qpos
+    held = f"tensor<{'x'.join(map(str, pool.shape))}xf32>"
+    for program in programs:
+        lines = program.as_text().splitlines()
+        assert not any("constant" in line and held in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [({"num_envs": 0}, "num_envs is 0"), ({"treshold": 1}, "did you mean 'threshold'")],

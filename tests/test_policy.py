@@ -123,7 +123,9 @@ def test_evaluate_plays_what_it_was_asked_for(monkeypatch):
     monkeypatch.setattr(evaluate, "Evaluator", evaluator)
     argv = "RUN --step 7 --episodes 5 --seed 3 --deterministic --lesion PMC --impl jax"
     argv += " --threshold 0.2 --goal-angle-max 1.5 --max-goals 9 --hold-wrist"
-    argv += " --randomize delay --object-damping 0.003 --sequence l_r"
+    argv += (
+        " --randomize delay --object-damping 0.003 --sequence l_r --vision-stream v.npz"
+    )
     with pytest.raises(Asked):
         evaluate.main(argv.split())
     assert told["loaded"] == ("RUN", 7, {})
@@ -136,6 +138,7 @@ def test_evaluate_plays_what_it_was_asked_for(monkeypatch):
         "max_goals": 9,
         "hold_wrist": True,
         "randomize": "delay",
+        "vision_stream": "v.npz",
         "object_damping": 0.003,
     }
     assert told["env"] == ("config", changes)

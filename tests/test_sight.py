@@ -1,6 +1,7 @@
 """Poses that a stream reads from frames: what is told of them, and what stays true."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+import mjxhand
 from mjxhand import (
     batch,
     evaluate,
@@ -18,6 +20,7 @@ from mjxhand import (
     rotations,
     runs,
     sharding,
+    storage,
     symmetry,
     vision_file,
 )
@@ -190,9 +193,102 @@ def test_a_stream_of_another_object_is_refused(smoke, stream):
         Env(dataclasses.replace(config, scene=scene))
 
 
+@pytest.mark.parametrize(
+    ("drop", "message"),
+    [
+        ("cameras", "no file of mjxhand.pretrain"),
+        ("V2.filters.kernel", "lacks V2.filters.kernel: teach the stream anew"),
+        ("", "no file of mjxhand.pretrain"),
+    ],
+)
+def test_a_stream_that_is_not_whole_is_refused(smoke, stream, tmp_path, drop, message):
+    """What is missing would stay 0, and every pose be read wrongly without a word."""
+    held, about = vision_file.read(stream)
+    told = {name: value for name, value in about.items() if name != drop}
+    arrays = {name: array for name, array in held.items() if name != drop}
+    path = tmp_path / "part.npz"
+    np.savez(path, about=json.dumps(told if drop else ["a list"]), **arrays)
+    with pytest.raises(ConfigError, match=message):
+        policy.make_env(smoke, vision_stream=str(path))
+
+
+def test_cameras_may_be_named_with_blanks(stream, tmp_path):
+    """As `--env.cameras "palm, front"` is written into a file."""
+    held, about = vision_file.read(stream)
+    path = tmp_path / "blanks.npz"
+    about["cameras"] = "palm, front"
+    np.savez(path, about=json.dumps(about), **held)
+    params = {"params": storage.from_arrays(held, tree_of(held))}
+    vision_file.put(params, path, "palm,front", 32)
+    with pytest.raises(ConfigError, match="cameras palm, front, not front"):
+        vision_file.put(params, path, "front", 32)
+
+
+def tree_of(arrays):
+    """The nested dict that names with dots describe."""
+    tree = {}
+    for name, array in arrays.items():
+        *groups, last = name.split(".")
+        inner = tree
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[last] = array
+    return tree
+
+
+def test_a_name_that_the_package_lacks_is_refused_with_those_it_has(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(pretrained, "HERE", tmp_path)
+    with pytest.raises(ConfigError, match="pretrained:x: give a file of"):
+        vision_file.locate("pretrained:x")
+    (tmp_path / "sight").mkdir()
+    (tmp_path / "sight" / vision_file.FILE).touch()
+    with pytest.raises(ConfigError, match="give pretrained:sight or a file of"):
+        vision_file.locate("pretrained:x")
+    found = vision_file.locate("pretrained:sight")
+    assert found == tmp_path / "sight" / vision_file.FILE
+
+
+def test_no_product_of_what_reads_is_rounded(smoke, stream):
+    """A start's frame is read outside a step, and must say what a step would say of it."""
+    sight = Env(perceived(smoke, stream)).sight
+    frame = np.zeros(sight.eye.shape, np.uint8)
+    text = jax.jit(sight.read).lower(sight.weights, frame).as_text()
+    products = [
+        line
+        for line in text.splitlines()
+        if "stablehlo.convolution" in line or "stablehlo.dot_general" in line
+    ]
+    assert len(products) >= 5
+    assert all(line.count("HIGHEST") == 2 for line in products)
+
+
+def test_environments_by_keywords(stream):
+    made = mjxhand.make(
+        "reorient",
+        vision="perceived",
+        frame_size=32,
+        pool_size=2,
+        vision_stream=str(stream),
+    )
+    assert made.sight is not None
+    with pytest.raises(
+        ConfigError, match="vision='pixels' gives the frames themselves"
+    ):
+        mjxhand.make("reorient", vision="pixels", vision_stream=str(stream))
+    with pytest.raises(ConfigError, match="no frames are seen"):
+        mjxhand.make("reorient", vision_stream=str(stream))
+
+
 def test_any_policy_of_poses_plays_by_sight(stream, tmp_path, capsys):
     run = policy.settings("pretrained:fpn-reorient")
-    noisy = dataclasses.replace(run.env, pose_noise_angle=0.3, pool_size=8)
+    noisy = dataclasses.replace(
+        run.env,
+        pose_noise_angle=0.3,
+        pool_size=8,
+        randomize="angle_bias, position_noise",
+    )
     env = policy.make_env(
         dataclasses.replace(run, env=noisy), vision_stream=str(stream)
     )
@@ -202,6 +298,7 @@ def test_any_policy_of_poses_plays_by_sight(stream, tmp_path, capsys):
     assert env.rows == {}
     assert (cfg.goal_encoding, cfg.pose_encoding) == ("relative", "folded")
     assert "its pose read from frames (palm, 32 px)" in env.label
+    assert "randomised" not in env.label  # nothing is: those rows were of the told pose
     out = tmp_path / "blind.json"
     argv = ["pretrained:fpn-reorient", "--vision-stream", str(stream)]
     code = evaluate.main(
@@ -296,6 +393,37 @@ def test_a_policy_moves_the_hands_whose_frames_are_drawn(monkeypatch):
     np.testing.assert_allclose(poses, qpos[:, env.scene.cube_qpos], atol=2e-3)
     assert np.ptp(poses.reshape(4, 4, 7), axis=0).max() > 0.01  # they were moved
     np.testing.assert_array_equal(frames[:4], hands.eye.frames(qpos[:4]))
+
+
+def test_who_moves_the_hands_sees_what_it_learned_with(monkeypatch):
+    """Its own errors, cameras and frames, whatever the eye is that a stream is taught for."""
+    pytest.importorskip("warp")
+    for name, value in (("ENVS", 2), ("POOL", 2)):
+        monkeypatch.setattr(f"mjxhand.babble.{name}", value)
+    own = policy.load_policy("pretrained:laptop")
+    argv = ["--moved-by", "pretrained:laptop", "--env.frame-size", "16"]
+    config, _ = pretrain.parse([*argv, "--env.pool-size", "2"])
+
+    def moved(**env):
+        run = dataclasses.replace(
+            own.config, env=dataclasses.replace(own.config.env, **env)
+        )
+        return pretrain.Hands(config, 5, dataclasses.replace(own, config=run))
+
+    errs = moved(pose_noise_angle=0.3)
+    assert set(errs.env.rows) == {"angle_noise"}
+    sees = moved(vision="pixels", goal_encoding="absolute", frame_size=32)
+    assert sees.env.observation_sizes["vision"] == (32, 32, 3)
+    assert errs.eye.shape == sees.eye.shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("option", ["env.bins 5", "env.control absolute"])
+def test_who_moves_the_hands_acts_as_it_learned(option):
+    """Commands of other levels would move them in another way without a word."""
+    name, value = option.split()
+    argv = ["--moved-by", "pretrained:laptop", f"--{name}", value]
+    with pytest.raises(ConfigError, match=f"--{name}: the policy of pretrained:laptop"):
+        pretrain.parse(argv)
 
 
 def test_who_moves_the_hands_also_says_the_scene(capsys):
