@@ -348,6 +348,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.lesion is not None:
         result["lesion"] = options.lesion
         lesion = f", without {options.lesion}"
+    if options.vision_stream is not None:
+        result["vision_stream"] = options.vision_stream
     if options.json is not None:  # before anything is said, which may fail
         write_text_atomically(Path(options.json), json.dumps(result, indent=1) + "\n")
     print(f"{result['task']}, {result['impl']} physics{lesion}\n{sentence(result)}")

@@ -38,8 +38,8 @@ class Sight:
         held, about = vision_file.read(file)
         if about.get("object", "auto") not in ("auto", thing):
             raise ConfigError(
-                f"network.vision_stream: {file} was trained on frames of a "
-                f"{about['object']}, not of a {thing}: train a stream for that, "
+                f"network.vision_stream: {file} was trained on frames of scene.object "
+                f"{about['object']}, not {thing}: train a stream for that, "
                 f"python -m mjxhand.pretrain --scene.object {thing}"
             )
         self.eye = eye

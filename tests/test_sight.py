@@ -189,7 +189,7 @@ def test_settings_that_cannot_be_meant(smoke, changes, message):
 def test_a_stream_of_another_object_is_refused(smoke, stream):
     config = perceived(smoke, stream, pose_encoding="absolute")
     scene = dataclasses.replace(config.scene, object="egg")
-    with pytest.raises(ConfigError, match="of a cube, not of a egg"):
+    with pytest.raises(ConfigError, match=r"of scene\.object cube, not egg"):
         Env(dataclasses.replace(config, scene=scene))
 
 
@@ -306,6 +306,7 @@ def test_any_policy_of_poses_plays_by_sight(stream, tmp_path, capsys):
     )
     assert code == 0
     assert "its pose read from frames" in capsys.readouterr().out
+    assert json.loads(out.read_text())["vision_stream"] == str(stream)
     code = evaluate.main([*argv[:2], str(tmp_path / "none.npz")])
     assert code == 2
     assert "cannot read" in capsys.readouterr().err
