@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import jax
 import pytest
@@ -18,7 +19,7 @@ import environment
 import run
 
 from mjxhand import agent as agent_module
-from mjxhand import presets
+from mjxhand import eye, presets
 from mjxhand.env import Env
 from mjxhand.sharding import Program, make_mesh
 
@@ -35,7 +36,12 @@ def traced(vision: str):
         physics=dataclasses.replace(config.physics, impl="jax"),
         ppo=dataclasses.replace(config.ppo, num_envs=4),
     )
-    env = Env(config)
+    if vision == "perceived":
+        network = dataclasses.replace(config.network, vision_stream="pretrained:sight")
+        config = dataclasses.replace(config, network=network)
+    # A CPU draws in another way.
+    with mock.patch.object(eye, "Painters", eye.ByMjx):
+        env = Env(config)
     agent = agent_module.build(config, env.observation_sizes, env.num_actuators)
     program = Program(config, env, agent, make_mesh(jax.devices()[:1]))
     params = program.place_params(env.make_params(0))
@@ -65,9 +71,10 @@ def test_an_update_is_one_program_without_the_host(platform, allowed):
 
 
 @pytest.mark.slow
-def test_frames_are_drawn_by_kernels_of_warp():
+@pytest.mark.parametrize("vision", ["pixels", "perceived"])
+def test_frames_are_drawn_by_kernels_of_warp(vision):
     pytest.importorskip("warp")
-    own = calls("pixels", "cuda") - {"cusolver_potrf_ffi"}
+    own = calls(vision, "cuda") - {"cusolver_potrf_ffi"}
     # Its launches, by JAX's foreign function interface; a callback would be `xla_python_…`.
     assert own
     assert all(name.startswith("jax_callable_") for name in own)

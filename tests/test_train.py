@@ -361,7 +361,8 @@ def test_weights_of_another_network_are_refused_before_there_is_a_folder(
     assert error.count("\n") == 1
     assert "network.weights" in error
     assert not out.exists()
-    assert train.main([*begin, "--network.vision-stream", "eye.npz"]) == 2
+    both = ["--env.vision", "pixels", "--network.vision-stream", "eye.npz"]
+    assert train.main([*begin, *both]) == 2
     assert "leave out --network.vision-stream" in capsys.readouterr().err
 
 
