@@ -93,8 +93,9 @@ class Env:
                     f"number, not {sizes.get(name, 'none')}"
                 )
         told = sizes["vision"] if self.scene.object == "none" else POSE
+        frames = self.eye.shape if self.eye and self._shows_frames else None
         return {
-            "vision": self.eye.shape if self._shows_frames else sizes["vision"],
+            "vision": frames or sizes["vision"],
             "proprioception": 2 * (hand.stop - hand.start),
             "touch": touch.stop - touch.start,
             "goal": sizes["goal"],
@@ -123,9 +124,10 @@ class Env:
             seed=seed,
             rows=self.rows,
         )
-        looks = self.eye.frames(np.asarray(pool.qpos)) if self.eye else None
-        if self.sight:
-            looks = self.sight.poses(looks)
+        looks = None
+        if self.eye:
+            looks = self.eye.frames(np.asarray(pool.qpos))
+            looks = self.sight.poses(looks) if self.sight else looks
         return EnvParams(
             pool=pool,
             goal_angle_max=np.float32(cfg.goal_angle_max),

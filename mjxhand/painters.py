@@ -51,7 +51,7 @@ class Painters:
     def __call__(self, qpos: jax.Array) -> jax.Array:
         """uint8[H, W, 3·cameras] of one state `qpos` [nq]; under vmap all are drawn at once."""
         qpos = jnp.asarray(qpos, jnp.float32)
-        return vary_like([self._call(qpos)], [qpos])[0]
+        return jnp.asarray(vary_like([self._call(qpos)], [qpos])[0])
 
     def draw(self, qpos: np.ndarray) -> np.ndarray:
         """uint8[P, H, W, 3·cameras] of the states `qpos` [P, nq]."""
@@ -111,7 +111,7 @@ class _Painter:
 
         self._warp = mujoco_warp
         self._size, self._cameras = size, len(cameras)
-        self._qpos = np.repeat(np.float32(model.qpos0)[None], copies, 0)
+        self._qpos = np.repeat(np.asarray(model.qpos0, np.float32)[None], copies, 0)
         self._model = mujoco_warp.put_model(model)
         self._data = mujoco_warp.make_data(model, nworld=copies, nconmax=1, njmax=1)
         self._context = mujoco_warp.create_render_context(
@@ -127,8 +127,9 @@ class _Painter:
         mujoco.mj_forward(model, host)
         for name in ("cam_xpos", "cam_xmat", "light_xpos", "light_xdir"):
             there = getattr(self._data, name)
-            value = np.float32(getattr(host, name)).reshape(there.numpy().shape[1:])
-            there.assign(np.repeat(value[None], copies, 0))
+            value = np.asarray(getattr(host, name), np.float32)
+            value = value.reshape(1, *there.numpy().shape[1:])
+            there.assign(np.repeat(value, copies, 0))
 
     def paint(self, qpos: np.ndarray) -> np.ndarray:
         """uint8[P, H, W, 3·cameras] of at most as many states [P, nq] as there are copies."""
