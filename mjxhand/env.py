@@ -13,15 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mjxhand import control, disturb, outcome, pools, randomize, tasks
+from mjxhand import control, disturb, outcome, pools, randomize, sight, tasks
 from mjxhand import scene as scene_module
 from mjxhand.body import POSE, Body, read
 from mjxhand.config import Config, ConfigError
 from mjxhand.episode import METRICS, EnvParams, State
 from mjxhand.exact import exact
-from mjxhand.eye import Eye
 from mjxhand.physics import PhysicsState, make_physics
-from mjxhand.sight import Sight
 from mjxhand.simulate import simulate
 from mjxhand.streams import Sizes, shape
 from mjxhand.tasks.base import Goal
@@ -55,12 +53,7 @@ class Env:
                 "--physics.impl native or warp, or --scene.object capsule"
             )
         self.task = task(config, self.scene)
-        self.eye = self.sight = None
-        if config.env.vision == "pixels":
-            self.eye = Eye.of(config, self.scene)
-        elif config.env.vision == "perceived":
-            self.sight = Sight.of(config, self.scene)
-            self.eye = self.sight.eye
+        self.eye, self.sight = sight.seeing(config, self.scene)
         self.goal_steps = max(
             1, round(config.env.goal_seconds / config.control_seconds)
         )

@@ -113,7 +113,7 @@ def _status(
 def _inset(
     image: Image.Image, pen: ImageDraw.ImageDraw, seen: np.ndarray, unit: float
 ) -> None:
-    """What each camera shows, side by side at the lower left, pixel for pixel."""
+    """What each camera shows, side by side at the lower left, enlarged without smoothing."""
     edge, left = round(0.27 * image.height), round(8 * unit)
     top = round(image.height - 52 * unit) - edge
     cameras = seen.shape[-1] // 3

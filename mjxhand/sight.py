@@ -57,11 +57,6 @@ class Sight:
         self.weights: Any = vision_file.put(own, file, cameras, eye.shape[0])
         self._all = jax.jit(jax.vmap(self.read, in_axes=(None, 0)))
 
-    @classmethod
-    def of(cls, config: Config, scene: Scene) -> "Sight":
-        """The stream that `config.network.vision_stream` names, behind the config's eye."""
-        return cls(config.network.vision_stream, Eye.of(config, scene), scene.object)
-
     @exact  # also where the pool's frames are read, so that a step reads the same
     def read(self, weights: Any, frame: jax.Array) -> jax.Array:
         """The pose f32[7] (`body.POSE`) that the stream reads from a frame u8[H, W, C]."""
@@ -72,3 +67,17 @@ class Sight:
         size = 256
         parts = [frames[i : i + size] for i in range(0, len(frames), size)]
         return np.concatenate([self._all(self.weights, part) for part in parts])
+
+
+def seeing(config: Config, scene: Scene) -> tuple[Eye | None, Sight | None]:
+    """The eye that `env.vision` needs, and what reads the pose from its frames; None: not needed.
+
+    Raises:
+      ConfigError: see `Eye` and `Sight`.
+    """
+    if config.env.vision == "pose":
+        return None, None
+    eye = Eye.of(config, scene)
+    if config.env.vision == "pixels":
+        return eye, None
+    return eye, Sight(config.network.vision_stream, eye, scene.object)

@@ -279,6 +279,7 @@ def test_cameras_that_are_not_there(made, warp, cameras, message):
 
 
 PIXELS = {"env.vision": "pixels", "env.goal_encoding": "absolute"}
+PERCEIVED = {"env.vision": "perceived", "network.vision_stream": "v.npz"}
 
 
 @pytest.mark.parametrize(
@@ -298,6 +299,14 @@ PIXELS = {"env.vision": "pixels", "env.goal_encoding": "absolute"}
             PIXELS | {"env.task": "opposition", "ppo.pose_weight": 1.0},
             "the hand is empty",
         ),
+        (PERCEIVED | {"network.vision_stream": ""}, "needs a stream .*pretrain"),
+        (PERCEIVED | {"network.freeze_vision": True}, "no area of the network sees"),
+        (PERCEIVED | {"ppo.pose_weight": 1.0}, "no area of the network sees"),
+        (
+            PERCEIVED | {"env.pose_noise_angle": 0.1},
+            "leave them out with --env.vision perceived",
+        ),
+        (PERCEIVED | {"env.task": "opposition"}, "the hand is empty"),
     ],
 )
 def test_settings_that_cannot_be_meant(changes, message):

@@ -166,26 +166,6 @@ def test_updates_leave_what_reads_the_pose(smoke, stream):
     np.testing.assert_allclose(actors.state.obs["vision"], read, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"network.vision_stream": ""}, "needs a stream .* mjxhand.pretrain"),
-        ({"network.freeze_vision": True}, "no area of the network sees frames"),
-        ({"ppo.pose_weight": 1.0}, "no area of the network sees frames"),
-        ({"env.pose_noise_angle": 0.1}, "leave them out with --env.vision perceived"),
-        ({"env.task": "opposition"}, "the hand is empty"),
-    ],
-)
-def test_settings_that_cannot_be_meant(smoke, changes, message):
-    config = perceived(smoke, "v.npz")
-    for name, value in changes.items():
-        part, field = name.split(".")
-        inner = dataclasses.replace(getattr(config, part), **{field: value})
-        config = dataclasses.replace(config, **{part: inner})
-    with pytest.raises(ConfigError, match=message):
-        presets.check(config, num_devices=1)
-
-
 def test_a_stream_of_another_object_is_refused(smoke, stream):
     config = perceived(smoke, stream, pose_encoding="absolute")
     scene = dataclasses.replace(config.scene, object="egg")
