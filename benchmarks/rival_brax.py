@@ -64,9 +64,9 @@ def _published_step() -> Iterator[None]:
         assert not parts
         quiet = mjx_steps._without_sensors(model)
         loud, quiet = (
-            mjx_steps._to_host(mjx.put_model(m, impl="jax")) for m in (model, quiet)
+            mjx_steps.on_host(mjx.put_model, m, impl="jax") for m in (model, quiet)
         )
-        template = mjx_steps._to_host(mjx.make_data(model, impl="jax"))
+        template = mjx_steps.on_host(mjx.make_data, model, impl="jax")
 
         def step(state, ctrl, variant=None):
             assert variant is None

@@ -16,6 +16,7 @@ import numpy as np
 
 from mjxhand import look, skin
 from mjxhand.config import Config, ConfigError
+from mjxhand.mjx_steps import on_host
 from mjxhand.painters import Painters
 from mjxhand.scene import Scene
 
@@ -164,7 +165,7 @@ def _warp_model(model: mujoco.MjModel) -> tuple[Any, Any]:
 
     host = mujoco.MjData(model)
     mujoco.mj_forward(model, host)
-    data = mjx.make_data(model, impl="warp", naconmax=1, njmax=1)
+    data = on_host(mjx.make_data, model, impl="warp", naconmax=1, njmax=1)
     data = data.tree_replace(
         {
             "cam_xpos": np.float32(host.cam_xpos),
@@ -173,7 +174,7 @@ def _warp_model(model: mujoco.MjModel) -> tuple[Any, Any]:
             "_impl.light_xdir": np.float32(host.light_xdir),
         }
     )
-    return jax.tree.map(np.asarray, (mjx.put_model(model, impl="warp"), data))
+    return on_host(mjx.put_model, model, impl="warp"), data
 
 
 def visible(scene: Scene) -> mujoco.MjModel:

@@ -1,7 +1,7 @@
 """One control step in MJX: its own implementation (`jax`) and its Warp one (`warp`)."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -28,8 +28,8 @@ def jax_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Inde
 
     from mjxhand import constraints, contacts, newton, smooth
 
-    model_on_host = _to_host(mjx.put_model(model, impl="jax"))
-    template = _to_host(mjx.make_data(model, impl="jax"))
+    model_on_host = on_host(mjx.put_model, model, impl="jax")
+    template = on_host(mjx.make_data, model, impl="jax")
     layout = constraints.layout(model)
     tree = smooth.tree(model)
     collide = contacts.collider(model)
@@ -137,7 +137,7 @@ def warp_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Ind
     def put(model: mujoco.MjModel):
         # Its report of each solve that stops at `iterations`, as ours are meant to, goes;
         # those of full buffers stay.
-        put = mjx.put_model(model, impl="warp")
+        put = on_host(mjx.put_model, model, impl="warp")
         told = put.opt._impl.warn_overflow & ~int(OverflowType.ITERATIONS)
         return put.tree_replace({"opt._impl.warn_overflow": told})
 
@@ -148,12 +148,13 @@ def warp_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Ind
         template = mjx.make_data(
             model,
             impl="warp",
+            device=jax.local_devices()[0],  # as in `on_host`
             naconmax=WARP_CONTACTS * num_envs,
             njmax=WARP_CONSTRAINTS,
         )
 
         def one(state, ctrl, variant) -> Told:
-            m = _vary(quiet, parts, variant)
+            m = _vary(_to_device(quiet), parts, variant)
             held = _ctrls(ctrl, variant, cfg.substeps)
             data, _ = jax.lax.scan(
                 lambda d, held: (mjx.step(m, _command(d, held)), None),
@@ -162,7 +163,7 @@ def warp_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Ind
                 length=cfg.substeps - 1,
             )
             data = _command(data, None if held is None else held[-1])
-            data = mjx.step(_vary(loud, parts, variant), data)
+            data = mjx.step(_vary(_to_device(loud), parts, variant), data)
             # Flags of every step since `make_data`.
             overflow = data._impl.overflow & ~int(OverflowType.ITERATIONS)
             return _unload(data), overflow != 0
@@ -242,7 +243,15 @@ def _without_sensors(model: mujoco.MjModel) -> mujoco.MjModel:
     return model
 
 
-# Arrays are kept on the host and become constants of whichever program is traced, so
-# that no program is tied to the device on which they were made.
-_to_host = partial(jax.tree.map, np.asarray)
+def on_host(make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """What MJX makes (`put_model`, `make_data`), with its arrays on the host.
+
+    They become constants of whichever program is traced, so that no program is tied to the
+    device on which they were made. Left to itself MJX takes the first device of all processes,
+    from which no other process can fetch them.
+    """
+    made = make(*args, device=jax.local_devices()[0], **options)
+    return jax.tree.map(np.asarray, made)
+
+
 _to_device = partial(jax.tree.map, jnp.asarray)

@@ -40,6 +40,18 @@ def kept(*args, **kwargs):
 train.train = kept
 sys.exit(train.main(sys.argv[2:]))
 """
+# What an update on a GPU is traced with, made by this process.
+MODELS = """
+import sys
+from mjxhand import distributed, eye, physics, scene
+from mjxhand.config import PhysicsConfig
+distributed.start(distributed.Cluster(sys.argv[1], 2, int(sys.argv[2])))
+made = scene.build()
+for impl in ("jax", "warp"):
+    physics.make_physics(made, PhysicsConfig(impl=impl))
+eye.ByMjx(eye.visible(made), ("palm",), 16, eye.OPTIONS)
+distributed.stop()
+"""
 
 
 def free_port():
@@ -132,6 +144,28 @@ def test_a_lost_process_ends_the_other_and_the_run_goes_on(
     run.restore()
     assert run.update >= 1
     assert run.step()["update"] == run.update
+
+
+@pytest.mark.slow
+def test_models_of_mjx_are_made_in_every_process():
+    """Left to itself MJX puts them on the first device of all, which is process 0's."""
+    pytest.importorskip("warp")
+    place = f"127.0.0.1:{free_port()}"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", MODELS, place, str(index)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"},
+        )
+        for index in range(2)
+    ]
+    try:
+        told = [process.communicate(timeout=300)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], told
 
 
 SLURM = {
