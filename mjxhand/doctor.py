@@ -21,6 +21,7 @@ from rich.text import Text
 
 from mjxhand import __version__, cli, selftest
 from mjxhand.config import ConfigError, Impl
+from mjxhand.mjx_steps import WARP_DRIVER
 from mjxhand.native import usable_cores
 
 PACKAGES = ("jax", "jaxlib", "mujoco", "mujoco-mjx", "flax", "optax", "numpy")
@@ -106,6 +107,13 @@ def problems(machine: Machine) -> list[str]:
     if numbers.get("warp-lang", WARP) != WARP:
         found.append(
             f"warp-lang {numbers['warp-lang']}: the warp back end is tested with {WARP}"
+        )
+    first = machine.driver.split(".")[0]
+    old = first.isdecimal() and int(first) < WARP_DRIVER
+    if machine.backend == "gpu" and old and "warp-lang" in numbers:
+        found.append(
+            f"driver {machine.driver}: Warp needs {WARP_DRIVER} or newer, so --physics.impl "
+            "warp and camera frames (--env.vision) are not to be had; update the driver"
         )
     if machine.free < ROOM:
         found.append(

@@ -16,7 +16,7 @@ import numpy as np
 
 from mjxhand import look, skin
 from mjxhand.config import Config, ConfigError
-from mjxhand.mjx_steps import on_host
+from mjxhand.mjx_steps import WARP_GPUS, on_host
 from mjxhand.painters import Painters
 from mjxhand.scene import Scene
 
@@ -199,10 +199,9 @@ def _check_platform() -> None:
             "frames are drawn by Warp, which is not there: pip install "
             "'mjxhand[warp]', or use --env.vision pose"
         ) from error
-    backend = jax.default_backend()
-    if backend != "cpu" and not warp.is_cuda_available():
+    if jax.default_backend() != "cpu" and not warp.is_cuda_available():
         raise ConfigError(
-            f"frames are drawn by Warp, on NVIDIA GPUs and CPUs, not on {backend}: use "
+            f"frames are drawn by Warp, on CPUs and {WARP_GPUS}, and it finds none here: use "
             "--env.vision pose"
         )
 

@@ -114,6 +114,9 @@ def _slots_full(model: mujoco.MjModel, data) -> Array:
     return jnp.any(jnp.array(full)) if full else jnp.bool_(False)
 
 
+WARP_DRIVER = 580
+"""NVIDIA's driver that Warp needs at least, which is built with CUDA 13; JAX may do with less."""
+WARP_GPUS = f"NVIDIA GPUs with driver {WARP_DRIVER} or newer"
 WARP_CONTACTS = 64
 """Contact candidates per environment of the Warp back end: all pairs are 46."""
 WARP_CONSTRAINTS = 320
@@ -131,6 +134,11 @@ def warp_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, Ind
         raise ConfigError(
             "physics.impl is 'warp', which is not installed: pip install 'mjxhand[warp]'"
         ) from error
+    if jax.default_backend() != "cpu" and not warp.is_cuda_available():
+        raise ConfigError(
+            f"physics.impl is 'warp', which runs on CPUs and {WARP_GPUS}, and finds none "
+            "here: use --physics.impl jax"
+        )
     from mujoco import mjx
     from mujoco.mjx.third_party.mujoco_warp import OverflowType
 

@@ -36,6 +36,10 @@ def test_nothing_is_known_against_a_good_machine():
     assert doctor.problems(WELL) == []
     assert doctor.problems(other(versions={"jaxlib": "0.10.0"}, threads=16)) == []
     assert doctor.problems(other(versions={"jaxlib": "0.11.0"}, backend="gpu")) == []
+    new = other(backend="gpu", driver="580.1", versions={"warp-lang": doctor.WARP})
+    assert doctor.problems(new) == []
+    # JAX alone does with it.
+    assert doctor.problems(other(backend="gpu", driver="570.1")) == []
 
 
 @pytest.mark.parametrize(
@@ -62,6 +66,10 @@ def test_nothing_is_known_against_a_good_machine():
         ),
         (other(versions={"mujoco-mjx": "3.16.0"}), ["3.16.0", "same version"]),
         (other(versions={"warp-lang": "1.18.0"}), ["1.18.0", doctor.WARP]),
+        (
+            other(backend="gpu", driver="570.1", versions={"warp-lang": doctor.WARP}),
+            ["570.1", "Warp needs 580", "--env.vision"],
+        ),
         (other(free=10**8), ["95 MiB", "--out"]),
     ],
 )

@@ -266,6 +266,16 @@ def test_missing_warp_is_one_line(made, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+def test_a_gpu_that_warp_cannot_use_is_one_line(made, warp, monkeypatch):
+    """Another maker's, or a driver that is enough for JAX's older CUDA alone."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr("warp.is_cuda_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"driver 580 .* use --env.vision pose"):
+        eye.Eye(made, ["palm"], SIZE)
+    with pytest.raises(ConfigError, match=r"driver 580 .* use --physics.impl jax"):
+        physics.make_physics(made, PhysicsConfig(impl="warp"))
+
+
 @pytest.mark.parametrize(
     ("cameras", "message"),
     [
