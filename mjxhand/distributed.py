@@ -21,6 +21,8 @@ HEARTBEAT_SECONDS = 60
 """After this long without a sign of life a process counts as dead, where its connections do
 not tell sooner."""
 CONNECT_SECONDS = 300
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+"""Where compiled programs are kept; of several processes only where somebody names a place."""
 LOST = 3
 """Exit code of a process whose run has lost another one."""
 
@@ -131,6 +133,10 @@ def start(cluster: Cluster | None) -> None:
     if cluster is None:
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # Only process 0 writes what is compiled. If the others did not see its cache, they would
+    # compile again what it reads, and XLA would wait a day for its share of timing GPU kernels.
+    if CACHE not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", None)
     # Gloo pairs messages by their order, and programs that run at once have none.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     try:

@@ -236,6 +236,22 @@ def test_bad_options_are_one_line(options, said):
         find(*options, environ={})
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_processes_keep_programs_only_where_they_are_told_to(monkeypatch, named):
+    """In a home of its own, process 0 would read what the others compile and wait for."""
+    changed = {}
+    monkeypatch.setattr(jax.config, "update", changed.__setitem__)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: None)
+    monkeypatch.delenv(distributed.CACHE, raising=False)
+    if named:
+        monkeypatch.setenv(distributed.CACHE, "shared")
+    distributed.start(None)
+    assert not changed  # a process alone keeps its own
+    distributed.start(Cluster("a:1", 2, 0))
+    kept = changed.get("jax_compilation_cache_dir", "as it was")
+    assert kept == ("as it was" if named else None)
+
+
 def test_watch_lets_other_errors_pass():
     with pytest.raises(ValueError, match="shape"), distributed.watch("resume"):
         raise ValueError("a shape that does not fit")
