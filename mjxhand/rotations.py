@@ -121,6 +121,16 @@ def random_axis(key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
     return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
+def random_quaternion(key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
+    """Orientations uniform on SO(3) (Haar measure), `shape + (4,)`, canonical.
+
+    A direction uniform on the 3-sphere is a uniform rotation.
+    Reference: Shoemake, K. (1992), Uniform random rotations, Graphics Gems III.
+    """
+    # A normalised Gaussian has no preferred direction; none is short enough to lose digits.
+    return canonical(normalize(jax.random.normal(key, (*shape, 4))))
+
+
 def random_angle(
     key: jax.Array, low: jax.Array | float, high: jax.Array | float
 ) -> jax.Array:

@@ -92,6 +92,22 @@ def test_a_random_axis_is_uniform_on_the_sphere():
         assert stats.kstest(axis[:, i], stats.uniform(-1, 2).cdf).pvalue > 0.01
 
 
+def test_a_random_quaternion_is_uniform_on_so3():
+    quat = np.asarray(rotations.random_quaternion(KEY, (20_000,)))
+    assert np.allclose(np.linalg.norm(quat, axis=-1), 1.0, atol=1e-5)
+    assert quat[:, 0].min() >= 0
+    turn = scipy(quat)
+    angle, axis = turn.magnitude(), turn.as_rotvec()
+    axis /= angle[:, None]
+    assert stats.kstest(angle, lambda t: (t - np.sin(t)) / np.pi).pvalue > 0.01
+    # After any turn it is as uniform: Haar measure.
+    moved = (scipy(QUARTER_Z) * turn).magnitude()
+    assert stats.kstest(moved, lambda t: (t - np.sin(t)) / np.pi).pvalue > 0.01
+    for i in range(3):
+        assert stats.kstest(axis[:, i], stats.uniform(-1, 2).cdf).pvalue > 0.01
+    assert rotations.random_quaternion(KEY).shape == (4,)
+
+
 @pytest.mark.parametrize("inverse", [False, True])
 def test_interpolation_is_that_of_jax(inverse):
     tables = rotations._ANGLES, rotations._HAAR_CDF

@@ -165,7 +165,9 @@ SECTIONS = (
         ("saliency",),
         "saliency",
         "Integrated gradients from each area's activity, and from the mean commands, to the "
-        "senses of the last eight steps.",
+        "senses of the last eight steps. They add up to the change of activity but for the error "
+        "of the integral: column error of the table is that of the worst unit and window, over "
+        "the mean change, and may exceed 1; shares are sums over all units and windows.",
     ),
     Section(
         "What the visual areas look for",
