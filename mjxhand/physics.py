@@ -59,7 +59,8 @@ def make_physics(
         `opt.gravity`) → which part of it. None: steps are given no Variant.
 
     Raises:
-      ConfigError: if `warp` is asked for and not installed, or a number makes no sense.
+      ConfigError: if `warp` is asked for and not installed, or a number makes no sense, or
+        `native` where JAX was told to leave out its CPU.
     """
     if cfg.substeps < 1:
         raise ConfigError(f"physics.substeps is {cfg.substeps}: it must be at least 1")
@@ -97,6 +98,7 @@ def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, 
         now, varied, late = args[:4], args[4:][: len(parts)], args[4 + len(parts) :]
         return stepper.step(*now, varied, *late)
 
+    _check_host()
     # broadcast_all: under vmap the host sees the whole batch in one call.
     call = partial(jax.pure_callback, on_host, shapes, vmap_method="broadcast_all")
     if jax.default_backend() == "cpu":
@@ -118,6 +120,17 @@ def _native_step(model: mujoco.MjModel, cfg: PhysicsConfig, parts: Mapping[str, 
         return after, jnp.bool_(False)
 
     return step
+
+
+def _check_host() -> None:
+    """Raises ConfigError where JAX could not call this process from a GPU."""
+    try:
+        jax.local_devices(backend="cpu")
+    except RuntimeError as error:
+        raise ConfigError(
+            "physics.impl is 'native', which needs JAX's CPU beside the accelerator: add cpu to"
+            " JAX_PLATFORMS (cuda,cpu)"
+        ) from error
 
 
 def _fingerprint(

@@ -564,6 +564,17 @@ def test_warp_step_equals_native(made, settled, native, capfd):
     assert "overflow" not in capfd.readouterr().out
 
 
+def test_native_without_the_cpu_of_jax_is_one_line(made, monkeypatch):
+    """With JAX_PLATFORMS=cuda no program could call C MuJoCo."""
+
+    def none(backend=None):
+        raise RuntimeError(f"Unknown backend {backend}")
+
+    monkeypatch.setattr(jax, "local_devices", none)
+    with pytest.raises(ConfigError, match=r"^.*add cpu to JAX_PLATFORMS"):
+        physics.make_physics(made, PhysicsConfig(impl="native"))
+
+
 def test_native_is_the_same_where_the_default_device_is_no_cpu(monkeypatch):
     """There C MuJoCo is a callback of JAX: what `--impl native` is on a GPU."""
     made, cfg = scene.build(), PhysicsConfig(impl="native")
