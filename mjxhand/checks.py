@@ -18,6 +18,8 @@ from mjxhand.wiring import check as check_wiring
 NETWORKS = ("fpn", *FORMS)
 
 _ANY = math.inf
+_COUNT = 2**31 - 1
+"""What 32 bits can count to, in MuJoCo and in compiled programs."""
 PI_ROUNDED = 3.1416
 """π as people type it; tasks take it for π."""
 RANGES: dict[str, tuple[float, float, bool]] = {
@@ -25,16 +27,16 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "scene.cube_density": (0, _ANY, False),
     "scene.object_damping": (0, _ANY, True),
     "scene.timestep": (0, 0.1, False),
-    "scene.iterations": (1, _ANY, True),
-    "scene.ls_iterations": (1, _ANY, True),
+    "scene.iterations": (1, _COUNT, True),
+    "scene.ls_iterations": (1, _COUNT, True),
     "scene.max_contact_points": (1, _ANY, True),
     "physics.substeps": (1, _ANY, True),
-    "physics.threads": (0, _ANY, True),
+    "physics.threads": (0, 1024, True),
     "env.bins": (2, _ANY, True),
     "env.relative_step": (0, 2, False),
     "env.target_lead": (0, 2, False),
     "env.goal_seconds": (0, _ANY, False),
-    "env.max_goals": (1, _ANY, True),
+    "env.max_goals": (1, _COUNT, True),
     "env.threshold": (0, math.pi, False),
     "env.tip_threshold": (0, 0.2, False),
     "env.position_tolerance": (0, 0.2, False),
@@ -72,7 +74,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "curriculum.start": (0, math.pi, False),
     "curriculum.growth": (1, _ANY, False),
     "curriculum.goals": (0, _ANY, False),
-    "curriculum.episodes": (1, _ANY, True),
+    "curriculum.episodes": (1, _COUNT, True),
     "curriculum.threshold_start": (0, math.pi, False),
     "curriculum.threshold_steps": (1, _ANY, True),
     "curriculum.onward": (0, 1, True),
@@ -198,6 +200,13 @@ def _check_task(config: Config) -> None:
             f"env.goal_seconds ({env.goal_seconds:g} s) is shorter than a control step, "
             f"physics.substeps ({config.physics.substeps}) x scene.timestep "
             f"({config.scene.timestep:g} s) = {config.control_seconds:g} s: allow more time"
+        )
+    longest = env.max_goals * (env.goal_seconds / config.control_seconds)
+    if longest > _COUNT:
+        raise ConfigError(
+            f"env.max_goals ({env.max_goals}) x env.goal_seconds ({env.goal_seconds:g} s) are "
+            f"{longest:.3g} control steps, more than an episode can have (2.1e+09): allow "
+            "fewer goals, or less time"
         )
 
 

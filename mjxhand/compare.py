@@ -204,7 +204,15 @@ def report(folders: Sequence[Path]) -> str:
     ]
     said = table([head, *shown, head, *rows])
     over = conditions.rows(differ, means)
-    return f"{said}\n\n{table(over)}" if over else said
+    if not over:
+        return said
+    names = labels(folders)
+    notes = [
+        f"note: {names[run]} has the settings and the seed of {names[first]}: they are one "
+        f"sample, and the means count {names[first]}"
+        for run, first in conditions.repeated(differ, len(folders)).items()
+    ]
+    return "\n".join([f"{said}\n", table(over), *notes])
 
 
 def draw(folders: Sequence[Path], path: Path) -> None:

@@ -18,16 +18,20 @@ from mjxhand.tally import half_width
 def rows(
     settings: Sequence[tuple[str, ...]], found: Sequence[Mapping[str, float]]
 ) -> list[tuple[str, ...]]:
-    """Rows of a table, a column for each condition; none where no condition has two runs.
+    """Rows of a table, a column for each condition; none where no condition has two seeds.
+
+    Of runs with one seed (`repeated`) the first counts: they are one sample.
 
     Args:
         settings: rows (name, value in each run) of the settings that differ.
         found: what was measured of each run, by name; of a run without a measure, nothing.
     """
     own = [row for row in settings if row[0] != "seed"]
+    again = repeated(settings, len(found))
     members: dict[tuple[str, ...], list[int]] = {}
     for run in range(len(found)):
-        members.setdefault(tuple(row[1 + run] for row in own), []).append(run)
+        if run not in again:
+            members.setdefault(tuple(row[1 + run] for row in own), []).append(run)
     if max(map(len, members.values())) < 2:
         return []
     heads = [
@@ -45,6 +49,14 @@ def rows(
             less = (_difference(each, groups[0]) for each in groups[1:])
             table.append(("less the first", "", *less))
     return table
+
+
+def repeated(settings: Sequence[tuple[str, ...]], runs: int) -> dict[int, int]:
+    """Runs that have all settings of an earlier one, seed included, such as copies: of which."""
+    first: dict[tuple[str, ...], int] = {}
+    keys = [tuple(row[1 + run] for row in settings) for run in range(runs)]
+    places = [first.setdefault(key, run) for run, key in enumerate(keys)]
+    return {run: place for run, place in enumerate(places) if run != place}
 
 
 def _mean(x: np.ndarray) -> str:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from mjxhand.config import EnvConfig
+from mjxhand.config import ConfigError, EnvConfig
 
 WRIST = 2
 """Servos of the wrist: the first two."""
@@ -23,7 +23,11 @@ def servo_targets(
         action: int32 [A] in 0 … bins-1 (discrete) or float [A] in [-1, 1].
         target: the last targets [A], rad.
         measured: the angles that the servos hold [A], rad.
+
+    Raises:
+        ConfigError: an action of another shape, or levels that are no whole numbers.
     """
+    action = _checked(cfg, action, target.shape)
     low, high = ctrl_range.T
     half = 0.5 * (high - low)
     if cfg.actions == "discrete":
@@ -44,3 +48,18 @@ def servo_targets(
     if cfg.hold_wrist:
         moved = moved.at[:WRIST].set(target[:WRIST])
     return moved
+
+
+def _checked(cfg: EnvConfig, action: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """An action as an array; one number would move all servos, and -1 … 1 be nearly one level."""
+    action = jnp.asarray(action)
+    discrete = cfg.actions == "discrete"
+    whole = jnp.issubdtype(action.dtype, jnp.integer)
+    if action.shape == shape and (whole or not discrete):
+        return action
+    kind = f"whole numbers in 0 … {cfg.bins - 1}" if discrete else "numbers in [-1, 1]"
+    other = '; for numbers in [-1, 1] give actions="continuous"' if discrete else ""
+    raise ConfigError(
+        f"an action is {kind}, of shape {shape}, not {action.dtype} of shape "
+        f"{action.shape}{other}"
+    )

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjxhand import batch
+from mjxhand.checks import fits
 from mjxhand.config import ConfigError
 from mjxhand.env import Env, State
 from mjxhand.make import make as make_env
@@ -50,8 +51,10 @@ def make_vec(
     Raises:
         ConfigError: no such task or setting, or no environments.
     """
-    if num_envs < 1:
-        raise ConfigError(f"num_envs is {num_envs}: it must be at least 1")
+    if not fits(num_envs, int) or num_envs < 1:
+        raise ConfigError(
+            f"num_envs is {num_envs!r}: it must be a whole number, at least 1"
+        )
     return HandVectorEnv(make_env(task, **overrides), num_envs)
 
 
@@ -66,10 +69,12 @@ def _taken(actions: Any, env: Env, space: spaces.Space) -> jax.Array:
     """Actions for a compiled step, which itself would round and cut levels without a word.
 
     Raises:
-        ConfigError: levels that are no whole numbers, or none of those there are.
+        ConfigError: levels that are no whole numbers, or none of those there are; actions of
+            another shape, which would be given to all servos.
     """
+    given = np.asarray(actions)
     if env.config.env.actions == "discrete":
-        given, top = np.asarray(actions), env.config.env.bins - 1
+        top = env.config.env.bins - 1
         whole = np.issubdtype(given.dtype, np.integer)
         if not (whole and given.shape == space.shape):
             raise ConfigError(
@@ -80,6 +85,11 @@ def _taken(actions: Any, env: Env, space: spaces.Space) -> jax.Array:
             raise ConfigError(
                 f"actions are levels from 0 to {top}, not from {given.min()} to {given.max()}"
             )
+    elif given.dtype.kind not in "fiu" or given.shape != space.shape:
+        raise ConfigError(
+            f"actions are numbers in [-1, 1] of shape {space.shape}, not {given.dtype} of "
+            f"shape {given.shape}"
+        )
     return jnp.asarray(actions)
 
 

@@ -28,8 +28,11 @@ def load(path: str, setting: str) -> Any:
     # A user's module may fail in any way; which one is told in the line.
     except Exception as error:
         problem = " ".join(f"{type(error).__name__}: {error}".split())
+        away = isinstance(error, ModuleNotFoundError) and error.name == module
+        where = f": call this in the folder of {module}.py, or put that into PYTHONPATH"
         raise ConfigError(
             f"{setting} is {path!r}: cannot import {module!r} ({problem})"
+            f"{where if away else ''}"
         ) from error
     for part in name.split("."):
         if not hasattr(found, part):

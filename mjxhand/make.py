@@ -61,6 +61,10 @@ def make(task: str = "reorient", **overrides: Any) -> Env:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"no setting {name!r}{hint}")
     reward = changes["env"].pop("reward", RewardConfig())
+    if not isinstance(reward, RewardConfig):
+        raise ConfigError(
+            f"reward is {reward!r}: give a RewardConfig, or its fields by name, as drop=10.0"
+        )
     reward = dataclasses.replace(reward, **changes["reward"])
     config = Config(
         scene=SceneConfig(**changes["scene"]),

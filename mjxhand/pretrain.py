@@ -302,6 +302,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, options = parse(sys.argv[1:] if argv is None else argv)
     out = Path(options.out)
     cli.refuse_unwritable("--out", out)
+    begins = config.network.vision_stream
+    if out.exists() and not (begins and out.samefile(vision_file.locate(begins))):
+        raise ConfigError(
+            f"{out} is there already, and may hold a stream: choose another --out, or go on "
+            f"with it, --network.vision-stream {out}"
+        )
     pretrain(config, options)
     print(
         f"stream: {out}; start a policy from it with --network.vision-stream {out}, or play one "

@@ -171,10 +171,16 @@ def check_resumed(before: Config, after: Config) -> None:
         new = now[name][1]
         if new != new:
             continue  # NaN, also where it was NaN before: refused by `checks.check`
+        if new != value and name == "network.weights":
+            raise ConfigError(
+                "--from begins a new run with the weights of another, --resume goes on with "
+                "one: leave out --from, or give --out DIR instead of --resume"
+            )
         if new != value and name not in RESUMABLE:
             option = "--" + name.replace("_", "-")
+            shown = "nothing" if value == "" else value
             raise ConfigError(
-                f"{option} cannot change when a run is resumed (it has {value}): leave it "
+                f"{option} cannot change when a run is resumed (it has {shown}): leave it "
                 "out, or start a new run with --out"
             )
 

@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from mjxhand import hand, look, meshes, touch
-from mjxhand.config import SceneConfig
+from mjxhand.config import ConfigError, SceneConfig
 
 CUBE_START = (0.36, 0.0, 0.10)
 """Where an episode's cube begins, m: above the palm (the showcase's place)."""
@@ -99,7 +99,14 @@ def build(cfg: SceneConfig = SceneConfig(), *, with_meshes: bool = False) -> Sce
     spec.add_numeric(name="max_contact_points", data=[cfg.max_contact_points])
     start_qpos, start_ctrl = _start(cfg, CUBE_START if shape else PARKED)
     spec.add_key(name="start", qpos=start_qpos, ctrl=start_ctrl)
-    model = spec.compile()
+    try:
+        model = spec.compile()
+    except ValueError as error:  # as MuJoCo says it, of too small a mass
+        raise ConfigError(
+            f"MuJoCo cannot make the scene ({' '.join(str(error).split())}): change "
+            f"scene.cube_edge ({cfg.cube_edge:g} m) or "
+            f"scene.cube_density ({cfg.cube_density:g} kg/m³)"
+        ) from None
     ends = np.cumsum(list(widths.values()))
     joint = model.actuator_trnid[:, 0]
     return Scene(

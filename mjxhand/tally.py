@@ -151,6 +151,8 @@ def sentence(result: dict[str, Any]) -> str:
         end = f"all of them in {100 * result['complete_rate']:.1f} %"
     else:
         end = f"dropped in {100 * result['drop_rate']:.1f} %"
+    if result["episodes"] == 1:  # whose mean has an interval that nobody knows
+        return f"{goals['max']} goals in the one episode, {pace}, {end} of 1 episode"
     return (
         f"{goals['mean']:.2f} ± {goals['ci95']:.2f} goals per episode "
         f"(median {goals['median']:g}, most {goals['max']}), {pace}, "

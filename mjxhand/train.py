@@ -323,7 +323,11 @@ def main(argv: list[str] | None = None) -> int:
     # All is saved: a signal need not wait for the evaluation or the film.
     say = functools.partial(print, f"stopped; trained and saved: --resume {out}")
     with Stop(say, grace=0.0, finish=False):
-        code = finish(run)
+        try:
+            code = finish(run)
+        except KeyboardInterrupt:
+            say()
+            return 130
     cli.say(f"run: {out}")
     return code
 

@@ -271,6 +271,10 @@ def test_tables_survive_the_disk_and_leave_nothing_old(tmp_path):
     assert names == {"a.csv"} | ({"a.parquet"} if store.parquet() else set())
     with pytest.raises(ConfigError, match="holds no analysis"):
         store.load(tmp_path / "nowhere")
+    for damaged in ("half a li", "3"):
+        (tmp_path / store.SUMMARY).write_text(damaged)
+        with pytest.raises(ConfigError, match="is damaged"):
+            store.load(tmp_path)
 
 
 def test_parquet_holds_what_csv_does(tmp_path):

@@ -298,6 +298,8 @@ def test_resume_takes_the_runs_own_configuration(tmp_path):
     assert options.out == options.resume == run
     for argv, words in (
         (["--seed", "3"], "--seed cannot change"),
+        (["--env.sequence", "l_r"], r"--env.sequence cannot.*\(it has nothing\)"),
+        (["--from", "other"], "^--from begins .* leave out --from"),
         (["laptop"], "was started from preset smoke, not laptop"),
         (["--out", "elsewhere"], "leave out --out"),
     ):

@@ -40,6 +40,16 @@ def test_a_single_run_has_no_interval():
     assert table[2] == ("less the first", "", "+5.00", "–")
 
 
+def test_a_copy_of_a_run_is_no_further_sample():
+    """Twice the same number would leave no doubt about it."""
+    settings = [("seed", "0", "0", "1", "0")]
+    assert conditions.repeated(settings, 4) == {1: 0, 3: 0}
+    table = conditions.rows(settings, found(1.0, 1.0, 3.0, 1.0))
+    assert table[1] == (GOALS, "2.00 ± 12.71 (2 runs)")
+    assert conditions.repeated([], 2) == {1: 0}
+    assert conditions.rows([], found(1.0, 1.0)) == []
+
+
 def test_welch_is_that_of_scipy():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=4), 3 * rng.normal(size=7)
@@ -66,3 +76,9 @@ def test_compare_says_it(tmp_path, capsys):
     (row,) = (text for text in said.splitlines() if "(2 runs)" in text)
     assert row.split("  ")[0] == GOALS
     assert "2.00 ± 12.71" in row
+    copy = str(tmp_path / "copy")
+    write(tmp_path / "copy", config, [line(1, 300, 1.0, 0.5)], goals=3.0)
+    assert compare.main([*names, copy]) == 0
+    said = capsys.readouterr().out
+    assert "note: copy has the settings and the seed of run1" in said
+    assert "2.00 ± 12.71 (2 runs)" in said

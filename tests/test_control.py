@@ -57,6 +57,33 @@ def test_a_lead_leaves_a_target_within_its_range_and_held():
     np.testing.assert_allclose(held, BLOCKED[0], atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("actions", "action"),
+    [
+        (
+            "discrete",
+            jnp.array([-1.0, 1.0, 0.5, 0.0]),
+        ),  # of somebody used to continuous ones
+        ("discrete", 5),
+        ("discrete", jnp.full(3, 5)),
+        ("continuous", 0.5),
+        ("continuous", jnp.zeros(1)),
+        ("continuous", jnp.zeros((2, 4))),
+    ],
+)
+def test_an_action_that_is_none_moves_nothing(actions, action):
+    """One number would be given to all servos, and -1 … 1 as levels all be near the first."""
+    target, measured = map(jnp.array, BLOCKED)
+    with pytest.raises(ConfigError, match=r"an action is .* of shape \(4,\), not"):
+        servo_targets(EnvConfig(actions=actions), RANGE, action, target, measured)
+
+
+def test_a_list_is_an_action():
+    target, measured = map(jnp.array, BLOCKED)
+    got = servo_targets(EnvConfig(), RANGE, [STAY] * 4, target, measured)
+    np.testing.assert_allclose(got, target)
+
+
 def test_a_lead_is_checked():
     smoke = presets.PRESETS["smoke"]
     assert smoke.env.target_lead is None

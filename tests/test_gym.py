@@ -1,5 +1,8 @@
 """Gymnasium environments: Gymnasium's own checks, and equality with our own."""
 
+import dataclasses
+import types
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -168,7 +171,12 @@ def test_programs_do_not_hold_the_pool(envs):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [({"num_envs": 0}, "num_envs is 0"), ({"treshold": 1}, "did you mean 'threshold'")],
+    [
+        ({"num_envs": 0}, "num_envs is 0"),
+        ({"num_envs": "8"}, "num_envs is '8': it must be a whole number"),
+        ({"treshold": 1}, "did you mean 'threshold'"),
+        ({"reward": {"drop": 3}}, "give a RewardConfig, or its fields by name"),
+    ],
 )
 def test_bad_arguments_are_refused_in_one_line(arguments, words):
     with pytest.raises(ConfigError, match=words):
@@ -192,6 +200,17 @@ def test_actions_that_are_no_levels_are_refused(envs, actions, words):
     single._state = envs._state  # as after a reset
     with pytest.raises(ConfigError, match=r"whole numbers|levels"):
         single.step(actions[0])
+
+
+@pytest.mark.parametrize("actions", [np.zeros(8), np.zeros((1, 20)), np.zeros(20), 0.0])
+def test_actions_of_another_shape_are_not_given_to_all_servos(envs, actions):
+    continuous = dataclasses.replace(envs.env.config.env, actions="continuous")
+    config = dataclasses.replace(envs.env.config, env=continuous)
+    env = types.SimpleNamespace(config=config, num_actuators=20)
+    space = gym.batch_space(gym._action_space(env), 8)
+    assert gym._taken(np.zeros((8, 20)), env, space).shape == (8, 20)
+    with pytest.raises(ConfigError, match=r"numbers in \[-1, 1\] of shape \(8, 20\)"):
+        gym._taken(actions, env, space)
 
 
 def test_step_before_reset_says_so():

@@ -8,6 +8,7 @@ import sys
 import types
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import jax.numpy as jnp
 import numpy as np
@@ -405,3 +406,19 @@ def test_deterministic_means_that_nothing_is_drawn():
     for deterministic, expected in ((True, [-1.0, -2.0]), (False, [21.0, 42.0])):
         played = evaluate.Evaluator(env, agent, 4, deterministic)
         assert played._action(logits, place, noise)[:, 0].tolist() == expected
+
+
+def test_ctrl_c_in_the_evaluation_says_that_all_is_saved(
+    fake, tmp_path, monkeypatch, capsys
+):
+    def interrupted(run):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "finish", interrupted)
+    for name in ("Env", "_agent", "trial"):
+        monkeypatch.setattr(train, name, mock.MagicMock())
+    out = tmp_path / "run"
+    assert train.main(["smoke", "--out", str(out), "--total-steps", "512"]) == 130
+    said = capsys.readouterr().out
+    assert f"stopped; trained and saved: --resume {out}" in said
+    assert Checkpoints(out).latest() == 2

@@ -73,7 +73,10 @@ def test_there_are_no_checkpoints_to_choose_from(folder):
 
 def test_the_command_keeps_the_policy_and_overwrites_nothing(folder, tmp_path, capsys):
     out = tmp_path / "travels"
+    (folder / "vision.npz").write_bytes(bytes(2**21))  # a stream that it sees by
     assert command.main([str(folder), str(out)]) == 0
+    size = sum(path.stat().st_size for path in out.iterdir()) / 2**20
+    assert f"{out}: {size:.2f} MiB" in capsys.readouterr().out
     again, first = evaluate.load_policy(out), evaluate.load_policy(folder)
     assert all(
         np.array_equal(a, b)

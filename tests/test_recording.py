@@ -196,6 +196,28 @@ def test_other_settings_are_refused(recorded, world):
         record.plan(policy, env, steps=0, envs=2)
 
 
+def test_a_recording_knows_its_run_wherever_that_lies(world, tmp_path):
+    """A run keeps its own table; the path of that copy is the folder's."""
+    env, _ = world
+
+    def called(folder: str, text: str):
+        path = tmp_path / folder / "network.tsv"
+        path.parent.mkdir()
+        path.write_text(text)
+        network = dataclasses.replace(env.config.network, atlas=str(path))
+        return dataclasses.replace(env.config, network=network)
+
+    before = called("run", "a table")
+    recording.write_manifest(tmp_path, settings(world), before, {}, ["00000.npz"])
+    (tmp_path / "run" / "network.tsv").unlink()
+    there = Recording(tmp_path)
+    moved = called("moved", "a table")
+    assert there.is_of(moved)
+    assert there.is_of(dataclasses.replace(moved, total_steps=10**9))
+    assert not there.is_of(dataclasses.replace(moved, seed=5))
+    assert not there.is_of(called("another", "another table"))
+
+
 def test_damaged_recordings_are_refused(recorded, tmp_path):
     with pytest.raises(ConfigError, match="holds no recording"):
         Recording(tmp_path)

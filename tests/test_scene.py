@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mjxhand import hand, look, scene, touch
-from mjxhand.config import SceneConfig
+from mjxhand.config import ConfigError, SceneConfig
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +225,11 @@ def test_cube_rests_on_the_capsules_as_on_the_box(turn):
     assert height == pytest.approx(box_height, abs=3e-4)
     assert box_upright == pytest.approx(1, abs=1e-4)
     assert upright == pytest.approx(1, abs=5e-4)  # 0.03 rad
+
+
+@pytest.mark.parametrize("tiny", [{"cube_edge": 1e-9}, {"cube_density": 1e-12}])
+def test_an_object_too_light_for_mujoco_is_refused_in_one_line(tiny):
+    with pytest.raises(
+        ConfigError, match=r"mjMINVAL.*scene\.cube_edge \(.*cube_density"
+    ):
+        scene.build(SceneConfig(**tiny))

@@ -70,6 +70,15 @@ def test_intervals_of_few_episodes_are_wide():
     assert tallies.half_width(np.array([2.0])) == 0.0
 
 
+def test_one_episode_tells_no_interval():
+    """± 0 would say that its mean is known."""
+    one = tallies.begin(1).replace(goals=jnp.array([3.0]), goal_time=jnp.array([60.0]))
+    found = tallies.summary(one, control_seconds=0.08) | {"object": "cube"}
+    assert tallies.sentence(found) == (
+        "3 goals in the one episode, 1.6 s per goal, dropped in 0.0 % of 1 episode"
+    )
+
+
 def test_goals_are_classed_by_where_they_were_when_given(counted):
     quarters = [(part["goals"], part["reached"]) for part in counted["by_distance"]]
     assert quarters == [(1, 1), (0, 0), (1, 0), (1, 0)]

@@ -615,7 +615,7 @@ def test_a_task_by_import_path(own_module):
     ("path", "words"),
     [
         ("my_tasks:Fits", "'my_tasks' has no 'Fits'"),
-        ("my_tusks:Fist", "cannot import 'my_tusks'"),
+        ("my_tusks:Fist", "cannot import 'my_tusks'.*in the folder of my_tusks.py"),
         ("broken:Task", "nothing_of_that_name"),
         ("my_tasks:text", "no subclass of"),
         ("my_tasks:Half", "which lacks first_goal, sizes, observe: see"),

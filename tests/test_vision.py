@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import types
+from pathlib import Path
 from unittest import mock
 
 import jax
@@ -464,6 +465,19 @@ def test_a_stream_is_tested_on_start_states_that_it_never_learned_from(
     assert len(set(began)) == len(began) == 1 + 3
     pretrain.pretrain(dataclasses.replace(smoke, seed=1), options)
     assert len(set(began)) == 8
+
+
+def test_a_stream_is_not_lost_to_another(tmp_path, monkeypatch, capsys):
+    """It may have taken hours; the default name is the same for all."""
+    monkeypatch.chdir(tmp_path)
+    learned = mock.MagicMock()
+    monkeypatch.setattr(pretrain, "pretrain", learned)
+    Path("vision.npz").write_bytes(b"a stream")
+    assert pretrain.main(["smoke"]) == 2
+    assert "vision.npz is there already" in capsys.readouterr().err
+    assert not learned.called
+    assert pretrain.main(["smoke", "--network.vision-stream", "./vision.npz"]) == 0
+    assert learned.called
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def _begun(folder: Path, settings: Settings, env: Env) -> list[str]:
             f"{folder} holds a recording made with {', '.join(changed)}: choose another "
             "--out, or the same settings to go on"
         )
-    if Recording(folder).config != env.config:
+    if not Recording(folder).is_of(env.config):
         raise ConfigError(
             f"{folder} holds a recording of another run: choose another --out"
         )

@@ -9,6 +9,7 @@ is time, so that a window ahead of a step is a slice; the steps that follow a sh
 are the first of the next shard.
 """
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from mjxhand import runs
+from mjxhand.checks import flatten
 from mjxhand.config import Config, ConfigError
 from mjxhand.storage import write_text_atomically
 
@@ -72,6 +74,17 @@ class Recording:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def is_of(self, config: Config) -> bool:
+        """Whether it was made of the run with this configuration.
+
+        What a run may change when it is resumed does not count; of the files that it names,
+        what they hold does: a run that was moved has its copies elsewhere.
+        """
+        held = self.manifest.get("files")
+        if held is None:  # an older version recorded it
+            return self.config == config
+        return _meant(self.config, held) == _meant(config, contents(config))
 
     @property
     def step_seconds(self) -> float:
@@ -136,6 +149,28 @@ class Recording:
             raise ConfigError(f"cannot read {path}: {error}") from None
 
 
+def contents(config: Config) -> dict[str, str]:
+    """SHA-256 of each file that a configuration names, by the setting's dotted name."""
+    network = config.network
+    named = {
+        "network.atlas": network.atlas,
+        "network.vision_stream": network.vision_stream,
+    }
+    files = {name: Path(value) for name, value in named.items()}
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in files.items()
+        if path.is_file()
+    }
+
+
+def _meant(config: Config, held: dict[str, str]) -> dict[str, Any]:
+    """What a recording depends on: values of settings, and sums of the files they name."""
+    values = {name: value for name, (_, value) in flatten(config).items()} | held
+    # The back end is among `Settings`.
+    return {name: v for name, v in values.items() if name not in runs.RESUMABLE}
+
+
 def _wide(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
@@ -174,6 +209,7 @@ def write_manifest(
         "format": FORMAT,
         "settings": asdict(settings),
         "config": json.loads(runs.config_to_json(config)),
+        "files": contents(config),
         "sizes": sizes,
         "shards": shards,
     }

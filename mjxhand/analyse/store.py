@@ -62,8 +62,12 @@ def load(out: Path) -> tuple[Tables, dict]:
     """
     try:
         facts = json.loads((out / SUMMARY).read_text())
-    except (OSError, ValueError):
+    except OSError:
         raise ConfigError(f"{out} holds no analysis (no {SUMMARY})") from None
+    except ValueError:
+        facts = None
+    if not isinstance(facts, dict):
+        raise ConfigError(f"{out / SUMMARY} is damaged: analyse that run anew")
     if facts.get("format", 1) != FORMAT:
         raise ConfigError(
             f"{out} was written by another version, whose numbers do not compare: analyse that "

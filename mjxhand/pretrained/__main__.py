@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (run / name).exists():
             shutil.copy(run / name, out / name)
     pretrained.write(out / pretrained.FILE, policy.params, policy.stats, policy.update)
-    size = (out / pretrained.FILE).stat().st_size / 2**20
-    print(f"{out}: {size:.1f} MiB")
+    size = sum(path.stat().st_size for path in out.iterdir())
+    print(f"{out}: {size / 2**20:.2f} MiB; play it: python -m mjxhand.evaluate {out}")
     return 0
 
 
