@@ -51,11 +51,17 @@ def servo_targets(
 
 
 def _checked(cfg: EnvConfig, action: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """An action as an array; one number would move all servos, and -1 … 1 be nearly one level."""
+    """An action as an array; one number would move all servos, and -1 … 1 be nearly one level.
+
+    Levels may be floats, as some libraries keep them; whether those are whole numbers can be
+    told outside of a compiled program alone.
+    """
     action = jnp.asarray(action)
     discrete = cfg.actions == "discrete"
-    whole = jnp.issubdtype(action.dtype, jnp.integer)
-    if action.shape == shape and (whole or not discrete):
+    integer = jnp.issubdtype(action.dtype, jnp.integer)
+    seen = not isinstance(action, jax.core.Tracer)
+    broken = not integer and seen and bool(jnp.any(action != jnp.round(action)))
+    if action.shape == shape and not (discrete and broken):
         return action
     kind = f"whole numbers in 0 … {cfg.bins - 1}" if discrete else "numbers in [-1, 1]"
     other = '; for numbers in [-1, 1] give actions="continuous"' if discrete else ""

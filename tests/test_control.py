@@ -60,10 +60,8 @@ def test_a_lead_leaves_a_target_within_its_range_and_held():
 @pytest.mark.parametrize(
     ("actions", "action"),
     [
-        (
-            "discrete",
-            jnp.array([-1.0, 1.0, 0.5, 0.0]),
-        ),  # of somebody used to continuous ones
+        # Of somebody used to continuous ones.
+        ("discrete", jnp.array([-1.0, 1.0, 0.5, 0.0])),
         ("discrete", 5),
         ("discrete", jnp.full(3, 5)),
         ("continuous", 0.5),
@@ -78,9 +76,10 @@ def test_an_action_that_is_none_moves_nothing(actions, action):
         servo_targets(EnvConfig(actions=actions), RANGE, action, target, measured)
 
 
-def test_a_list_is_an_action():
+@pytest.mark.parametrize("action", [[STAY] * 4, jnp.full(4, float(STAY))])
+def test_a_list_and_whole_floats_are_actions(action):
     target, measured = map(jnp.array, BLOCKED)
-    got = servo_targets(EnvConfig(), RANGE, [STAY] * 4, target, measured)
+    got = servo_targets(EnvConfig(), RANGE, action, target, measured)
     np.testing.assert_allclose(got, target)
 
 
