@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mjxhand import cli, conditions, metrics, pretrained, runs
+from mjxhand import cli, conditions, metrics, pretrained, progress, runs
 from mjxhand.checks import flatten
 from mjxhand.config import ConfigError
 from mjxhand.video import save_whole
@@ -137,8 +137,8 @@ def outcome(folder: Path) -> dict[str, str]:
     said = {}
     if lines := _lines(folder):
         seconds = sum(line.get("seconds", 0.0) for line in lines)
-        said["control steps"] = f"{lines[-1]['env_steps'] / 1e6:.2f} M"
-        said["hours of updates"] = f"{seconds / 3600:.2f}"
+        said["control steps"] = progress.count(lines[-1]["env_steps"])
+        said["time in updates"] = progress.clock(seconds)
     if points := curve(folder):
         for about, name, form in (
             ("goals per training episode, last", "goals_per_episode", ".2f"),

@@ -80,8 +80,8 @@ def test_the_report_has_a_column_for_each_run(folders, capsys):
         tuple(cell.strip() for cell in text.split("  ") if cell.strip())
         for text in capsys.readouterr().out.splitlines()
     }
-    assert ("control steps", "0.00 M", "0.00 M") in rows
-    assert ("hours of updates", "2.00", "0.50") in rows
+    assert ("control steps", "400", "100") in rows
+    assert ("time in updates", "2:00:00", "30:00") in rows
     assert ("farthest goal, rad", "1.10", "–") in rows
     assert ("evaluated goals, task, trained", "1.50 ± 0.25", "–") in rows
 
@@ -200,8 +200,8 @@ def test_what_was_no_number_is_left_out(tmp_path, capsys):
     assert (second["goals_per_episode"], second["drop_rate"]) == (2.0, None)
     assert second["goal_angle_max"] is None
     assert compare.outcome(folder) == {
-        "control steps": "0.00 M",
-        "hours of updates": "1.00",
+        "control steps": "300",
+        "time in updates": "1:00:00",
         "goals per training episode, last": "2.00",
     }
     figure = tmp_path / "x.svg"

@@ -43,7 +43,8 @@ class AnalyseOptions:
     out: str = ""
     """Folder for the recording, tables, figures and report; by default DIR/analysis."""
     steps: int = 100_000
-    """Control steps to record, over all environments."""
+    """Control steps to record, over all environments; rounded up to whole shards, of which
+    each environment fills at least one."""
     envs: int = 128
     """Environments that are recorded at once."""
     seed: int = 0
