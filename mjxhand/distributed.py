@@ -5,6 +5,7 @@ Every process runs the same program; the mesh of `sharding.py` spans the devices
 `--coordinator`, `--num-processes` and `--process-id` say it.
 """
 
+import glob
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -109,7 +110,9 @@ def first_host(nodes: str) -> str:
 def _slurm_devices(environ: Mapping[str, str], tasks: int) -> tuple[int, ...] | None:
     """A process has all devices that it sees, unless it shares them with a neighbour."""
     nodes = int(environ.get("SLURM_STEP_NUM_NODES", "1"))
-    visible = environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    told = environ.get("CUDA_VISIBLE_DEVICES")
+    # A cluster that does not count GPUs tells of none, and every process sees all.
+    visible = _gpus_here() if told is None else told.split(",")
     bound = "SLURM_GPUS_PER_TASK" in environ  # what a process sees is its own
     if bound or tasks <= nodes or len(visible) < 2:
         return None
@@ -122,6 +125,11 @@ def _slurm_devices(environ: Mapping[str, str], tasks: int) -> tuple[int, ...] | 
         )
     first = int(environ["SLURM_LOCALID"]) * share
     return tuple(range(first, first + share))
+
+
+def _gpus_here() -> list[str]:
+    """NVIDIA GPUs of this machine, as Linux lists them."""
+    return glob.glob("/dev/nvidia[0-9]*")
 
 
 def start(cluster: Cluster | None) -> None:

@@ -178,7 +178,8 @@ SLURM = {
 }
 
 
-def test_slurm_step_is_found():
+def test_slurm_step_is_found(monkeypatch):
+    monkeypatch.setattr(distributed, "_gpus_here", list)
     # 8195 = 2 · 4096 + 3, above the first of the ports.
     assert find(None, None, None, SLURM) == Cluster("gpu07:61443", 8, 5)
     shared = SLURM | {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}
@@ -193,6 +194,15 @@ def test_slurm_step_is_found():
     assert find(None, None, None, two_each) == Cluster("gpu07:61443", 8, 5)
     one_per_node = shared | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}
     assert find(None, None, None, one_per_node) == Cluster("gpu07:61443", 2, 1)
+
+
+def test_gpus_that_slurm_does_not_count_are_shared(monkeypatch):
+    gpus = [f"/dev/nvidia{i}" for i in range(8)]
+    monkeypatch.setattr(distributed, "_gpus_here", lambda: gpus)
+    assert find(None, None, None, SLURM) == Cluster("gpu07:61443", 8, 5, (2, 3))
+    # With none of them visible it computes on its CPU.
+    hidden = SLURM | {"CUDA_VISIBLE_DEVICES": ""}
+    assert find(None, None, None, hidden) == Cluster("gpu07:61443", 8, 5)
 
 
 def test_slurm_without_srun_is_one_process():
