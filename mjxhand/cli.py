@@ -226,7 +226,7 @@ def refuse_unwritable(option: str, path: str | Path) -> None:
 
 def keep_compiled_programs() -> None:
     """Keep compiled programs between commands, unless the user chose a place or none."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    if distributed.CACHE not in os.environ:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(cache / "mjxhand" / "jax"))
 
